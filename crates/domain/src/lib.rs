@@ -1,0 +1,37 @@
+//! The nouns of axle, their laws, and the ports behind which the outside world stands.
+//!
+//! What this crate is not: it does no I/O, reads no clock, knows no wire format and derives no
+//! serialisation. Adapters implement the traits of [`port`]; use cases live in `axle-app`.
+//!
+//! Reading order: [`Message`] (bytes as they came), [`StreamSchema`] and [`Row`] (what they mean),
+//! [`settle`] (when it happened), [`Command`] (what people intend), then the ports.
+
+mod command;
+mod device;
+mod error;
+mod id;
+mod latest;
+pub mod limit;
+mod message;
+pub mod port;
+mod quarantine;
+mod row;
+mod row_batch;
+mod schema;
+mod time;
+mod token;
+mod topic;
+
+pub use command::{Command, CommandStatus, Reply, Transition};
+pub use device::{Certificate, Device, DeviceStatus, Fingerprint};
+pub use error::{Error, Kind};
+pub use id::{CommandId, DeviceId, StreamName, UploadId};
+pub use latest::{FieldKey, LatestValue, OwnedValue};
+pub use message::{ConnectionId, Message, Offset, Source};
+pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};
+pub use row::{Row, Value};
+pub use row_batch::{Column, Dictionary, FloatColumn, RowBatch, TextColumn};
+pub use schema::{Field, FieldKind, Schemas, StreamSchema};
+pub use time::{Settled, TimeError, TimeQuality, Timestamp, settle};
+pub use token::{Access, Scope, Token, TokenHash};
+pub use topic::{Topic, TopicError};

@@ -1,0 +1,89 @@
+//! Every limit of axle in one place, with its unit in its name. `GET /api/v1/limits` prints them.
+
+use std::time::Duration;
+
+/// Longest device id.
+pub const DEVICE_ID_BYTES_MAX: usize = 128;
+/// Longest MQTT packet after authentication; announced to MQTT 5 clients.
+pub const PACKET_BYTES_MAX: usize = 128 * 1024;
+/// Longest MQTT packet before authentication.
+pub const PACKET_BYTES_BEFORE_CONNECT_MAX: usize = 16 * 1024;
+/// Longest topic name or filter.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Most levels of a topic name or filter.
+pub const TOPIC_LEVELS_MAX: usize = 16;
+/// Most subscriptions of one session.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Most filters in one SUBSCRIBE or UNSUBSCRIBE packet that are looked at.
+pub const FILTERS_PER_PACKET_MAX: usize = 256;
+/// Most user properties of one MQTT 5 packet.
+pub const USER_PROPERTIES_MAX: usize = 32;
+/// Publishes of one connection that may wait for the log's sync.
+pub const PENDING_PUBLISHES_MAX: usize = 256;
+/// Time for the TLS handshake.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time from the handshake to a complete CONNECT.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Longest keep alive that the gateway grants; announced as Server Keep Alive to MQTT 5 clients.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1200);
+
+/// Largest upload body as sent.
+pub const UPLOAD_ENCODED_BYTES_MAX: usize = 1024 * 1024;
+/// Largest upload body after decompression.
+pub const UPLOAD_DECODED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most samples in one upload.
+pub const UPLOAD_RECORDS_MAX: usize = 10_000;
+/// Longest line of an NDJSON upload.
+pub const UPLOAD_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Longest idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+/// Uploads per minute and token.
+pub const UPLOADS_PER_MINUTE_AND_TOKEN: u32 = 120;
+/// Uploads per minute and client address; larger, since many phones share one address.
+pub const UPLOADS_PER_MINUTE_AND_ADDRESS: u32 = 1200;
+/// Largest body of any other request.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Deepest nesting of a JSON payload.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Longest text value of a telemetry field.
+pub const TEXT_VALUE_BYTES_MAX: usize = 1024;
+/// Longest `extra` column of a row: the unknown fields as JSON.
+pub const EXTRA_BYTES_MAX: usize = 8 * 1024;
+/// Largest payload that a quarantine item keeps for show; the log keeps all of it.
+pub const QUARANTINE_PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+
+/// Longest record of the log; an upload is one record, so that it is stored whole or not at all.
+pub const RECORD_BYTES_MAX: usize = UPLOAD_DECODED_BYTES_MAX + 64 * 1024;
+/// Bytes that may wait for the log's next sync.
+pub const COMMIT_BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest SQL text.
+pub const SQL_BYTES_MAX: usize = 16 * 1024;
+/// Most rows of one answer.
+pub const QUERY_ROWS_MAX: usize = 10_000;
+/// Most bytes of one answer.
+pub const QUERY_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Longest run of one query.
+pub const QUERY_TIME_MAX: Duration = Duration::from_secs(10);
+/// Memory of one query.
+pub const QUERY_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Queries that run at one time.
+pub const QUERIES_RUNNING_MAX: usize = 4;
+
+/// Largest payload of a command.
+pub const COMMAND_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Largest result of a command.
+pub const COMMAND_RESULT_BYTES_MAX: usize = 64 * 1024;
+/// Longest deadline of a command.
+pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Commands of one device that are not finished.
+pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 100;
+
+/// Most items of one page of a list.
+pub const PAGE_ITEMS_MAX: usize = 1000;
+
+// An upload must fit into a record, and a record into the commit buffer.
+const _: () = assert!(UPLOAD_DECODED_BYTES_MAX < RECORD_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX < COMMIT_BUFFER_BYTES_MAX);
+const _: () = assert!(PACKET_BYTES_BEFORE_CONNECT_MAX < PACKET_BYTES_MAX);

@@ -1,0 +1,27 @@
+//! The ports: what axle needs of the outside world, as contracts.
+//!
+//! Each trait states its contract in numbered clauses; `axle-testkit` has a conformance suite for
+//! each that stands in for more than one implementation.
+
+mod certificate_authority;
+mod clock;
+mod command_store;
+mod device_link;
+mod device_registry;
+mod event_log;
+mod reported_state;
+mod telemetry_store;
+mod token_store;
+
+pub use certificate_authority::{CertificateAuthority, IssuedCertificate};
+pub use clock::Clock;
+pub use command_store::CommandStore;
+pub use device_link::{DeviceLink, Receipt, SendError};
+pub use device_registry::{DeviceFilter, DeviceRegistry};
+pub use event_log::{EventLog, LogBounds, Record};
+pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
+pub use telemetry_store::{
+    Aggregate, Answer, AnswerFormat, Cell, ColumnInfo, History, Query, QueryLimits, Reduce,
+    StoreFigures, Table, TelemetryStore, Visibility,
+};
+pub use token_store::TokenStore;

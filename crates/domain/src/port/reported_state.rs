@@ -1,0 +1,115 @@
+//! What is computed from the log and kept in the state: latest values, answers, receipts,
+//! quarantine, counts.
+
+use async_trait::async_trait;
+
+use crate::{
+    DeviceId, Error, LatestValue, Offset, QuarantineId, QuarantineItem, Reply, Timestamp, UploadId,
+};
+
+/// The law of the door in rows: `received = stored + quarantined + rejected + shed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Rows that became rows of a stream.
+    pub stored: u64,
+    /// Samples and messages that were set aside.
+    pub quarantined: u64,
+    /// Messages that were refused at the door.
+    pub rejected: u64,
+    /// Messages that were turned away for lack of room.
+    pub shed: u64,
+}
+
+impl Counters {
+    /// All that came to the door.
+    #[must_use]
+    pub fn received(self) -> u64 {
+        self.stored + self.quarantined + self.rejected + self.shed
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.quarantined += other.quarantined;
+        self.rejected += other.rejected;
+        self.shed += other.shed;
+    }
+}
+
+/// The answer that an upload got, to be given again when it is repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadReceipt {
+    /// Who uploaded: the token's id.
+    pub token: String,
+    /// Its idempotency key, or the hash of the body where it gave none.
+    pub key: String,
+    /// SHA-256 of the decoded body and its parameters, hexadecimal.
+    pub body_hash: String,
+    /// The upload.
+    pub upload: UploadId,
+    /// The answer's body, JSON.
+    pub answer: String,
+    /// When the upload came.
+    pub received_at: Timestamp,
+}
+
+/// What a stretch of the log means for the state.
+#[derive(Clone, Debug, Default)]
+pub struct Projected {
+    /// One past the last record of the stretch.
+    pub through: Offset,
+    /// The latest value of each field that the stretch touches, one entry a field.
+    pub latest: Vec<LatestValue>,
+    /// The last message of each device that the stretch touches.
+    pub last_seen: Vec<(DeviceId, Timestamp)>,
+    /// What was set aside.
+    pub quarantined: Vec<QuarantineItem>,
+    /// Quarantine items that a replay in this stretch has settled.
+    pub replayed: Vec<QuarantineId>,
+    /// Receipts of uploads.
+    pub receipts: Vec<UploadReceipt>,
+    /// Answers to commands.
+    pub replies: Vec<Reply>,
+    /// What to add to the counts.
+    pub counted: Counters,
+}
+
+/// The state's projection of the log.
+///
+/// 1. *One transaction.* `commit` makes all of a stretch and its position durable, or nothing.
+/// 2. *Forward only.* A stretch whose `through` is not beyond the position changes nothing.
+/// 3. *Latest.* A value replaces a stored one only if [`LatestValue::is_replaced_by`] says so.
+/// 4. *Answers.* A reply goes through [`crate::Command::answer`]; one for an unknown command
+///    changes nothing.
+/// 5. *Quarantine.* An item of a known id changes nothing.
+#[async_trait]
+pub trait ReportedState: Send + Sync {
+    /// One past the last record that the state knows.
+    async fn position(&self) -> Result<Offset, Error>;
+
+    /// Applies a stretch of the log.
+    async fn commit(&self, projected: Projected) -> Result<(), Error>;
+
+    /// The latest values of a device by field, and when it was last heard of.
+    async fn latest(
+        &self,
+        device: &DeviceId,
+    ) -> Result<(Vec<LatestValue>, Option<Timestamp>), Error>;
+
+    /// Quarantined items, newest first, before a given one; of one device, or of all.
+    async fn quarantined(
+        &self,
+        device: Option<&DeviceId>,
+        before: Option<QuarantineId>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineItem>, Error>;
+
+    /// One quarantined item.
+    async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error>;
+
+    /// The receipt of an upload by token and key.
+    async fn find_receipt(&self, token: &str, key: &str) -> Result<Option<UploadReceipt>, Error>;
+
+    /// The counts since the beginning.
+    async fn counters(&self) -> Result<Counters, Error>;
+}

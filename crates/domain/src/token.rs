@@ -1,0 +1,154 @@
+//! Bearer tokens and what they allow.
+
+use std::fmt;
+
+use crate::{DeviceId, Error, Timestamp};
+
+/// The SHA-256 of a token: all that is ever stored of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(***)")
+    }
+}
+
+/// What a token allows. A scope for one device allows nothing on any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Admin,
+    /// Upload for one device.
+    Upload(DeviceId),
+    /// Read one device.
+    Read(DeviceId),
+    /// Send commands to one device, and read it.
+    Command(DeviceId),
+}
+
+/// What someone wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// Upload for a device.
+    Upload(&'a DeviceId),
+    /// Read a device.
+    Read(&'a DeviceId),
+    /// Command a device.
+    Command(&'a DeviceId),
+    /// Anything that concerns the whole instance.
+    Administer,
+}
+
+impl Scope {
+    /// Reads `admin`, `upload:DEVICE`, `read:DEVICE` or `command:DEVICE`.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the forms.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text == "admin" {
+            return Ok(Self::Admin);
+        }
+        let Some((verb, device)) = text.split_once(':') else { return Err(unknown(text)) };
+        let device = DeviceId::parse(device)?;
+        match verb {
+            "upload" => Ok(Self::Upload(device)),
+            "read" => Ok(Self::Read(device)),
+            "command" => Ok(Self::Command(device)),
+            _ => Err(unknown(text)),
+        }
+    }
+
+    /// The device that the scope is about.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Admin => None,
+            Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
+        }
+    }
+
+    /// Whether the scope allows the access.
+    #[must_use]
+    pub fn allows(&self, access: Access<'_>) -> bool {
+        match (self, access) {
+            (Self::Admin, _) => true,
+            (Self::Upload(mine), Access::Upload(wanted))
+            | (Self::Read(mine), Access::Read(wanted))
+            | (Self::Command(mine), Access::Command(wanted) | Access::Read(wanted)) => {
+                mine == wanted
+            }
+            _ => false,
+        }
+    }
+}
+
+fn unknown(text: &str) -> Error {
+    let shown: String = text.chars().take(64).collect();
+    Error::invalid(
+        "token.scope_invalid",
+        format!(
+            "`{}` is no scope: use admin, upload:DEVICE, read:DEVICE or command:DEVICE",
+            shown.escape_debug()
+        ),
+    )
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admin => f.write_str("admin"),
+            Self::Upload(device) => write!(f, "upload:{device}"),
+            Self::Read(device) => write!(f, "read:{device}"),
+            Self::Command(device) => write!(f, "command:{device}"),
+        }
+    }
+}
+
+/// A token as the state keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// A public name of the token, for lists and for revoking it.
+    pub id: String,
+    /// Recognises the secret.
+    pub hash: TokenHash,
+    /// What it allows, one scope at least.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Token {
+    /// Whether any scope allows the access.
+    #[must_use]
+    pub fn allows(&self, access: Access<'_>) -> bool {
+        self.scopes.iter().any(|scope| scope.allows(access))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_for_one_device_allows_nothing_on_another() {
+        let (mine, other) = (DeviceId::parse("b-1").unwrap(), DeviceId::parse("b-2").unwrap());
+        let scope = Scope::parse("upload:b-1").unwrap();
+        assert!(scope.allows(Access::Upload(&mine)));
+        assert!(!scope.allows(Access::Upload(&other)));
+        assert!(!scope.allows(Access::Read(&mine)));
+        assert!(!scope.allows(Access::Administer));
+        assert!(Scope::Command(mine.clone()).allows(Access::Read(&mine)));
+        assert!(Scope::Admin.allows(Access::Command(&other)));
+    }
+
+    #[test]
+    fn prints_what_it_reads_and_refuses_the_rest() {
+        for good in ["admin", "upload:b-1", "read:x:y", "command:b"] {
+            assert_eq!(Scope::parse(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "root", "upload:", "upload:a b", "write:b-1"] {
+            assert!(Scope::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
