@@ -1,0 +1,11 @@
+//! One suite per port, one function per clause. Each panics where the contract is broken, so that
+//! a test of an implementation is one line per clause.
+//!
+//! ```ignore
+//! #[tokio::test]
+//! async fn offsets_are_dense_and_in_order() {
+//!     conformance::event_log::offsets_are_dense_and_in_order(&MemoryLog::new()).await;
+//! }
+//! ```
+
+pub mod event_log;

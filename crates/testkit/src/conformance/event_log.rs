@@ -1,0 +1,1 @@
+//! The contract of [`axle_domain::port::EventLog`], clause by clause.
