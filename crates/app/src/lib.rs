@@ -1,1 +1,37 @@
-//! placeholder
+//! The use cases of axle, one file each: what the doors call and what runs behind them.
+//!
+//! What this crate is not: it knows no socket, no HTTP, no SQL engine and no file. It knows the
+//! ports of `axle-domain` and the payload formats.
+//!
+//! Reading order: [`Ingest`] (a message to safety), [`Projector`] (from the log to where it is
+//! shown), [`decode`] (what it means), [`Commands`] and [`Dispatch`] (the way down).
+
+mod app;
+mod command;
+pub mod decode;
+mod device;
+mod dispatch;
+mod ingest;
+mod metrics;
+mod project;
+mod quarantine;
+mod query;
+mod random;
+mod registry;
+mod time_text;
+mod token;
+mod upload;
+
+pub use app::{App, Ports, Positions};
+pub use command::{Commands, NewCommand};
+pub use device::{DeviceChange, Devices, NewDevice};
+pub use dispatch::Dispatch;
+pub use ingest::{Ingest, Publisher};
+pub use metrics::DoorMetrics;
+pub use project::{ProjectionFigures, Projector};
+pub use quarantine::{Mend, Quarantine};
+pub use query::{DeviceState, Queries};
+pub use registry::{PresentedCertificate, Registry};
+pub use time_text::{format_time, parse_time};
+pub use token::{Principal, Tokens};
+pub use upload::{UploadAnswer, UploadRequest, Uploads};

@@ -1,22 +1,11 @@
 //! The latest value of a field of a device.
 
-use crate::{DeviceId, Row, TimeQuality, Timestamp, Value};
+use crate::{DeviceId, TimeQuality, Timestamp, Value};
 
-/// A field within a device: `status.battery_pct`, or `energy.watts[s-1]` in a keyed stream.
+/// A field within a device: `status.battery_pct`, or `energy.watts[s-1]` in a keyed stream, where
+/// the first key column stands in the brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldKey(pub String);
-
-impl FieldKey {
-    /// The key of a field of a row. Only the first key column stands in the brackets.
-    #[must_use]
-    pub fn of(row: &Row<'_>, field: &str) -> Self {
-        let stream = &row.schema.name;
-        match row.keys.first() {
-            Some(key) => Self(format!("{stream}.{field}[{key}]")),
-            None => Self(format!("{stream}.{field}")),
-        }
-    }
-}
 
 /// A value that a device reported last.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,174 @@
+//! The use cases put together over the ports.
+
+use std::sync::Arc;
+
+use axle_domain::port::{
+    CertificateAuthority, Clock, CommandStore, Counters, DeviceLink, DeviceRegistry, EventLog,
+    ReportedState, TelemetryStore, TokenStore,
+};
+use axle_domain::{Error, Offset, Schemas};
+
+use crate::command::Commands;
+use crate::device::Devices;
+use crate::dispatch::Dispatch;
+use crate::ingest::Ingest;
+use crate::metrics::DoorMetrics;
+use crate::project::Projector;
+use crate::quarantine::Quarantine;
+use crate::query::Queries;
+use crate::registry::Registry;
+use crate::token::Tokens;
+use crate::upload::Uploads;
+
+/// What the use cases need of the outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Telemetry.
+    pub store: Arc<dyn TelemetryStore>,
+    /// Devices and certificates.
+    pub devices: Arc<dyn DeviceRegistry>,
+    /// Tokens.
+    pub tokens: Arc<dyn TokenStore>,
+    /// Commands.
+    pub commands: Arc<dyn CommandStore>,
+    /// What is computed from the log.
+    pub reported: Arc<dyn ReportedState>,
+    /// The way down to devices.
+    pub link: Arc<dyn DeviceLink>,
+    /// Signs device certificates.
+    pub authority: Arc<dyn CertificateAuthority>,
+}
+
+/// How far the log is and how far each projection has followed. Numbers count records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// One past the newest durable record.
+    pub appended: Offset,
+    /// One past the last record that queries see.
+    pub store: Offset,
+    /// One past the last record that latest values, answers and quarantine include.
+    pub state: Offset,
+}
+
+/// All use cases.
+pub struct App {
+    /// Messages to safety.
+    pub ingest: Ingest,
+    /// Uploads of apps.
+    pub uploads: Uploads,
+    /// The registry.
+    pub devices: Devices,
+    /// The registry in memory, for the gateway.
+    pub registry: Arc<Registry>,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Commands.
+    pub commands: Commands,
+    /// The way down.
+    pub dispatch: Arc<Dispatch>,
+    /// Questions.
+    pub queries: Queries,
+    /// What was set aside.
+    pub quarantine: Quarantine,
+    /// From the log to where it is shown.
+    pub projector: Arc<Projector>,
+    /// The streams that are known.
+    pub schemas: Arc<Schemas>,
+    /// The ports, for what needs no use case: reading the log, figures of the store, the clock.
+    pub ports: Ports,
+    door: Arc<DoorMetrics>,
+}
+
+impl App {
+    /// Puts the use cases together and fills the registry in memory.
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn open(ports: Ports) -> Result<Self, Error> {
+        use axle_domain::port::DeviceFilter;
+        let filter = DeviceFilter { limit: usize::MAX, ..DeviceFilter::default() };
+        let devices = ports.devices.list_devices(filter).await?;
+        let certificates = ports.devices.list_certificates(None).await?;
+        let registry = Arc::new(Registry::load(&devices, &certificates));
+        let schemas = Arc::new(Schemas::builtin());
+        let door = Arc::new(DoorMetrics::default());
+        let Ports { clock, log, store, commands, reported, link, authority, .. } = ports.clone();
+        let dispatch = Arc::new(Dispatch::new(
+            Arc::clone(&commands),
+            Arc::clone(&link),
+            Arc::clone(&registry),
+            Arc::clone(&clock),
+        ));
+        let projector = Projector::open(
+            Arc::clone(&log),
+            Arc::clone(&store),
+            Arc::clone(&reported),
+            Arc::clone(&schemas),
+            Arc::clone(&door),
+        )
+        .await?;
+        Ok(Self {
+            ingest: Ingest::new(Arc::clone(&log), Arc::clone(&clock), Arc::clone(&door)),
+            uploads: Uploads::new(
+                &ports,
+                Arc::clone(&schemas),
+                Arc::clone(&registry),
+                Arc::clone(&door),
+                projector.watch(),
+            ),
+            devices: Devices::new(
+                Arc::clone(&ports.devices),
+                Arc::clone(&registry),
+                authority,
+                Arc::clone(&link),
+                Arc::clone(&clock),
+            ),
+            tokens: Tokens::new(
+                Arc::clone(&ports.tokens),
+                Arc::clone(&registry),
+                Arc::clone(&clock),
+            ),
+            commands: Commands::new(
+                commands,
+                Arc::clone(&dispatch),
+                Arc::clone(&registry),
+                Arc::clone(&clock),
+            ),
+            queries: Queries::new(
+                store,
+                Arc::clone(&reported),
+                link,
+                Arc::clone(&clock),
+                Arc::clone(&schemas),
+            ),
+            quarantine: Quarantine::new(log, reported, clock, Arc::clone(&schemas)),
+            registry,
+            dispatch,
+            projector: Arc::new(projector),
+            schemas,
+            ports,
+            door,
+        })
+    }
+
+    /// How far everything is.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        let (store, state) = self.projector.applied();
+        Positions { appended: self.ports.log.bounds().durable, store, state }
+    }
+
+    /// The law of the door up to now, exact once the projections have caught up.
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn counters(&self) -> Result<Counters, Error> {
+        let mut counters = self.ports.reported.counters().await?;
+        counters.add(self.door.pending());
+        Ok(counters)
+    }
+}

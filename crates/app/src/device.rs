@@ -1,0 +1,187 @@
+//! Registering devices, binding certificates to them, and withdrawing both.
+
+use std::sync::Arc;
+
+use axle_domain::port::{
+    CertificateAuthority, Clock, DeviceFilter, DeviceLink, DeviceRegistry, IssuedCertificate,
+};
+use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error};
+
+use crate::registry::Registry;
+use crate::token::device_not_found;
+
+/// What one says to register a device.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// What it is; may be empty.
+    pub kind: String,
+}
+
+/// What one may change of a device.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceChange {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new kind.
+    pub kind: Option<String>,
+    /// Only if the entry has this version still.
+    pub if_version: Option<u64>,
+}
+
+/// The registry's desk.
+pub struct Devices {
+    store: Arc<dyn DeviceRegistry>,
+    registry: Arc<Registry>,
+    authority: Arc<dyn CertificateAuthority>,
+    link: Arc<dyn DeviceLink>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Devices {
+    pub(crate) fn new(
+        store: Arc<dyn DeviceRegistry>,
+        registry: Arc<Registry>,
+        authority: Arc<dyn CertificateAuthority>,
+        link: Arc<dyn DeviceLink>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, registry, authority, link, clock }
+    }
+
+    /// Registers a device.
+    ///
+    /// # Errors
+    /// `Conflict` when the id is taken.
+    pub async fn register(&self, new: NewDevice) -> Result<Device, Error> {
+        check_text("name", &new.name)?;
+        check_text("kind", &new.kind)?;
+        let now = self.clock.now();
+        let device = Device {
+            id: new.id,
+            status: DeviceStatus::Active,
+            name: new.name,
+            kind: new.kind,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        self.store.create_device(device.clone()).await?;
+        self.registry.put_device(&device);
+        Ok(device)
+    }
+
+    /// The device of that id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, id: &DeviceId) -> Result<Device, Error> {
+        self.store.find_device(id).await?.ok_or_else(|| device_not_found(id))
+    }
+
+    /// Devices by id.
+    ///
+    /// # Errors
+    /// As the registry's store.
+    pub async fn list(&self, filter: DeviceFilter) -> Result<Vec<Device>, Error> {
+        self.store.list_devices(filter).await
+    }
+
+    /// Changes what people say of a device.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when the version is another.
+    pub async fn update(&self, id: &DeviceId, change: DeviceChange) -> Result<Device, Error> {
+        let mut device = self.get(id).await?;
+        if change.if_version.is_some_and(|version| version != device.version) {
+            return Err(Error::new(
+                axle_domain::Kind::Conflict,
+                "device.version_conflict",
+                format!("device `{id}` has version {}: read it again", device.version),
+            ));
+        }
+        if let Some(name) = change.name {
+            check_text("name", &name)?;
+            device.name = name;
+        }
+        if let Some(kind) = change.kind {
+            check_text("kind", &kind)?;
+            device.kind = kind;
+        }
+        self.put(device).await
+    }
+
+    async fn put(&self, mut device: Device) -> Result<Device, Error> {
+        device.version += 1;
+        device.updated_at = self.clock.now();
+        self.store.update_device(device.clone()).await?;
+        self.registry.put_device(&device);
+        Ok(device)
+    }
+
+    /// Signs a certificate for a registered, active device and binds it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for a revoked device; `Invalid` when the request is not acceptable.
+    pub async fn issue_certificate(
+        &self,
+        id: &DeviceId,
+        request_pem: &str,
+    ) -> Result<IssuedCertificate, Error> {
+        self.get(id).await?;
+        self.registry.check(id)?;
+        let issued = self.authority.issue(id, request_pem)?;
+        self.store.add_certificate(issued.certificate.clone()).await?;
+        self.registry.put_certificate(&issued.certificate);
+        Ok(issued)
+    }
+
+    /// The certificates of a device.
+    ///
+    /// # Errors
+    /// As the registry's store.
+    pub async fn certificates(&self, id: &DeviceId) -> Result<Vec<Certificate>, Error> {
+        self.store.list_certificates(Some(id)).await
+    }
+
+    /// Withdraws a device's right to connect and closes its connections. Its data stays.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn revoke(&self, id: &DeviceId) -> Result<Device, Error> {
+        let mut device = self.get(id).await?;
+        if device.status != DeviceStatus::Revoked {
+            device.status = DeviceStatus::Revoked;
+            device = self.put(device).await?;
+        }
+        self.store.revoke_certificates(id, None, self.clock.now()).await?;
+        for certificate in self.store.list_certificates(Some(id)).await? {
+            self.registry.put_certificate(&certificate);
+        }
+        self.link.disconnect(id).await;
+        Ok(device)
+    }
+
+    /// The certificate of the device authority, PEM.
+    #[must_use]
+    pub fn authority_pem(&self) -> String {
+        self.authority.authority_pem()
+    }
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), Error> {
+    const TEXT_BYTES_MAX: usize = 256;
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("`{field}` is too long: at most {TEXT_BYTES_MAX} bytes");
+        let (limit, actual) = (TEXT_BYTES_MAX as u64, text.len() as u64);
+        return Err(Error::invalid("device.text_too_long", message).with_limit(limit, actual));
+    }
+    if text.chars().any(char::is_control) {
+        let message = format!("`{field}` holds a control character");
+        return Err(Error::invalid("device.text_invalid", message));
+    }
+    Ok(())
+}

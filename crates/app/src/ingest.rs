@@ -1,0 +1,106 @@
+//! Takes one device message to safety. The caller acknowledges once it is durable.
+
+use std::sync::Arc;
+
+use axle_domain::port::{Clock, EventLog};
+use axle_domain::{DeviceId, Error, Kind, Message, Offset, Source, Timestamp, Topic};
+
+use crate::metrics::DoorMetrics;
+
+/// Who publishes over MQTT, settled once per connection.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    /// The device that the credential named.
+    pub device: DeviceId,
+    /// When the connection was opened.
+    pub connected_at: Timestamp,
+    /// Whether any topic is allowed (a local tool on a listener with `plain_access = "all"`).
+    pub is_unrestricted: bool,
+}
+
+/// The way from the door to the log.
+pub struct Ingest {
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<DoorMetrics>,
+}
+
+impl Ingest {
+    pub(crate) fn new(
+        log: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<DoorMetrics>,
+    ) -> Self {
+        Self { log, clock, metrics }
+    }
+
+    /// Appends a device's publish to the log. It is not safe yet: acknowledge after
+    /// [`Ingest::durable`]. What cannot be understood is appended all the same; the projection
+    /// sets it aside with its reason.
+    ///
+    /// # Errors
+    /// `Denied` outside the device's own tree (never retried: acknowledge with a reason code or
+    /// close), `TooLarge`, `Busy` (stop reading, wait for [`Ingest::room`], try again),
+    /// `Unavailable` (the log has failed: acknowledge nothing, close).
+    pub fn publish(
+        &self,
+        publisher: &Publisher,
+        topic: &str,
+        content_type: &str,
+        payload: &[u8],
+    ) -> Result<Offset, Error> {
+        if !publisher.is_unrestricted && !Topic::may_publish(publisher.device.as_str(), topic) {
+            self.metrics.rejected(1);
+            return Err(Error::new(
+                Kind::Denied,
+                "topic.denied",
+                format!(
+                    "device `{0}` may publish to v1/d/{0}/t/{{stream}}, e/{{type}} and \
+                     c/{{command}}/r only",
+                    publisher.device
+                ),
+            ));
+        }
+        self.log.append(&Message {
+            source: Source::Mqtt,
+            device: publisher.device.as_str(),
+            topic,
+            content_type,
+            payload,
+            received_at: self.clock.now(),
+            connected_at: publisher.connected_at,
+            sent_at: None,
+            replayed_at: None,
+            origin: "",
+        })
+    }
+
+    /// Counts publishes that the gateway refused itself (size, malformed topic, quota).
+    pub fn count_rejected(&self, messages: u64) {
+        self.metrics.rejected(messages);
+    }
+
+    /// Counts QoS 0 publishes that were dropped for lack of room.
+    pub fn count_shed(&self, messages: u64) {
+        self.metrics.shed(messages);
+    }
+
+    /// Waits until a record is safe.
+    ///
+    /// # Errors
+    /// `Unavailable`: the log has failed and the record must not be acknowledged.
+    pub async fn durable(&self, offset: Offset) -> Result<(), Error> {
+        self.log.durable(offset).await
+    }
+
+    /// Whether a record is safe already.
+    #[must_use]
+    pub fn is_durable(&self, offset: Offset) -> bool {
+        offset < self.log.bounds().durable
+    }
+
+    /// Waits until the log takes messages again after `Busy`.
+    pub async fn room(&self) {
+        self.log.room().await;
+    }
+}

@@ -1,0 +1,124 @@
+//! Questions: SQL, history, latest values.
+
+use std::sync::Arc;
+
+use axle_domain::port::{
+    Answer, AnswerFormat, Clock, DeviceLink, History, Query, QueryLimits, ReportedState, Table,
+    TelemetryStore, Visibility,
+};
+use axle_domain::{Access, DeviceId, Error, Kind, LatestValue, Schemas, Scope, Timestamp, limit};
+
+use crate::token::Principal;
+
+/// What a device reported last.
+#[derive(Clone, Debug)]
+pub struct DeviceState {
+    /// Whether it is connected.
+    pub is_online: bool,
+    /// When its last message came; `None` if never.
+    pub last_seen: Option<Timestamp>,
+    /// The latest value of each field, by field.
+    pub fields: Vec<LatestValue>,
+    /// The server's time of this answer, to compute ages with.
+    pub now: Timestamp,
+}
+
+/// The question desk. Every question passes here, so that rights are applied in one place.
+pub struct Queries {
+    store: Arc<dyn TelemetryStore>,
+    reported: Arc<dyn ReportedState>,
+    link: Arc<dyn DeviceLink>,
+    clock: Arc<dyn Clock>,
+    schemas: Arc<Schemas>,
+}
+
+impl Queries {
+    pub(crate) fn new(
+        store: Arc<dyn TelemetryStore>,
+        reported: Arc<dyn ReportedState>,
+        link: Arc<dyn DeviceLink>,
+        clock: Arc<dyn Clock>,
+        schemas: Arc<Schemas>,
+    ) -> Self {
+        Self { store, reported, link, clock, schemas }
+    }
+
+    /// Answers SQL over the devices that the principal may read.
+    ///
+    /// # Errors
+    /// `Denied` for what is not a pure question and for tokens that may read nothing; `Invalid`
+    /// for SQL that is wrong; `TooLarge` and `Busy` at the limits.
+    pub async fn sql(
+        &self,
+        principal: &Principal,
+        sql: &str,
+        format: AnswerFormat,
+    ) -> Result<Answer, Error> {
+        if sql.len() > limit::SQL_BYTES_MAX {
+            let message = format!("a query is at most {} bytes of SQL", limit::SQL_BYTES_MAX);
+            return Err(Error::new(Kind::TooLarge, "query.too_large", message)
+                .with_limit(limit::SQL_BYTES_MAX as u64, sql.len() as u64));
+        }
+        let visibility = visibility(principal)?;
+        let limits = QueryLimits::default();
+        self.store.query(Query { sql: sql.to_owned(), visibility, limits, format }).await
+    }
+
+    /// The history of a device; says whether it was reduced.
+    ///
+    /// # Errors
+    /// `NotFound` for a device that the principal may not read and for an unknown stream;
+    /// `Invalid` for an unknown field or an empty range.
+    pub async fn history(
+        &self,
+        principal: &Principal,
+        history: History,
+    ) -> Result<(Table, bool), Error> {
+        principal.require(Access::Read(&history.device))?;
+        if self.schemas.find(history.stream.as_str()).is_none() {
+            let known: Vec<_> = self.schemas.iter().map(|schema| schema.name.as_str()).collect();
+            let message =
+                format!("stream `{}` not found: there are {}", history.stream, known.join(", "));
+            return Err(Error::not_found("stream.not_found", message));
+        }
+        if history.from >= history.to {
+            return Err(Error::invalid("telemetry.range_empty", "`from` must be before `to`"));
+        }
+        self.store.history(history).await
+    }
+
+    /// What a device reported last.
+    ///
+    /// # Errors
+    /// `NotFound` for a device that the principal may not read.
+    pub async fn state(
+        &self,
+        principal: &Principal,
+        device: &DeviceId,
+    ) -> Result<DeviceState, Error> {
+        principal.require(Access::Read(device))?;
+        let (fields, last_seen) = self.reported.latest(device).await?;
+        let is_online = self.link.online_since(device).is_some();
+        Ok(DeviceState { is_online, last_seen, fields, now: self.clock.now() })
+    }
+}
+
+/// Whose rows a principal may see.
+fn visibility(principal: &Principal) -> Result<Visibility, Error> {
+    if principal.token.allows(Access::Administer) {
+        return Ok(Visibility::All);
+    }
+    let readable = |scope: &Scope| match scope {
+        Scope::Read(device) | Scope::Command(device) => Some(device.clone()),
+        Scope::Admin | Scope::Upload(_) => None,
+    };
+    let devices: Vec<_> = principal.token.scopes.iter().filter_map(readable).collect();
+    if devices.is_empty() {
+        return Err(Error::new(
+            Kind::Denied,
+            "token.scope_missing",
+            "a query needs a token with the scope `admin` or `read:DEVICE`",
+        ));
+    }
+    Ok(Visibility::Devices(devices))
+}

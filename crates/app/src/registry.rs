@@ -1,0 +1,172 @@
+//! The registry in memory: who may connect. Asked after every handshake and at every delivery, so
+//! it never waits for a disk or a database.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind};
+
+/// What a TLS handshake has proved about a client.
+#[derive(Clone, Debug)]
+pub struct PresentedCertificate {
+    /// Which certificate; the client holds its key.
+    pub fingerprint: Fingerprint,
+    /// The device that it names: SAN URI `axle:device:<id>`, else CN; `None` if it names nothing.
+    pub names: Option<String>,
+}
+
+#[derive(Default)]
+struct Entries {
+    devices: HashMap<DeviceId, DeviceStatus>,
+    /// Bound device and whether the certificate is revoked.
+    certificates: HashMap<Fingerprint, (DeviceId, bool)>,
+}
+
+/// Devices and certificates as the gateway sees them.
+#[derive(Default)]
+pub struct Registry {
+    entries: RwLock<Entries>,
+}
+
+impl Registry {
+    /// Fills the registry from the state.
+    #[must_use]
+    pub fn load(devices: &[Device], certificates: &[Certificate]) -> Self {
+        let registry = Self::default();
+        devices.iter().for_each(|device| registry.put_device(device));
+        certificates.iter().for_each(|certificate| registry.put_certificate(certificate));
+        registry
+    }
+
+    /// Takes over an entry.
+    pub fn put_device(&self, device: &Device) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.devices.insert(device.id.clone(), device.status);
+    }
+
+    /// Takes over a certificate.
+    pub fn put_certificate(&self, certificate: &Certificate) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = (certificate.device.clone(), certificate.revoked_at.is_some());
+        entries.certificates.insert(certificate.fingerprint, entry);
+    }
+
+    /// Whom a certificate speaks for. The binding of a fingerprint goes before the name that the
+    /// certificate carries.
+    ///
+    /// # Errors
+    /// `Denied`, with the reason in words: certificate revoked, unknown or revoked device, no name.
+    pub fn authenticate(&self, presented: &PresentedCertificate) -> Result<DeviceId, Error> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let device = match entries.certificates.get(&presented.fingerprint) {
+            Some((_, true)) => {
+                let message = format!("certificate {} is revoked", presented.fingerprint);
+                return Err(Error::new(Kind::Denied, "certificate.revoked", message));
+            }
+            Some((device, false)) => device.clone(),
+            None => named(presented)?,
+        };
+        check_active(&entries, &device)?;
+        Ok(device)
+    }
+
+    /// Whether a device may connect or be delivered to now.
+    ///
+    /// # Errors
+    /// `Denied`: the device is unknown or revoked.
+    pub fn check(&self, device: &DeviceId) -> Result<(), Error> {
+        check_active(&self.entries.read().unwrap_or_else(PoisonError::into_inner), device)
+    }
+
+    /// Whether a device is registered, whatever its status.
+    #[must_use]
+    pub fn knows(&self, device: &str) -> bool {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.devices.contains_key(device)
+    }
+
+    /// How many devices are registered.
+    #[must_use]
+    pub fn device_count(&self) -> usize {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).devices.len()
+    }
+}
+
+fn named(presented: &PresentedCertificate) -> Result<DeviceId, Error> {
+    let Some(name) = &presented.names else {
+        return Err(Error::new(
+            Kind::Denied,
+            "certificate.names_nobody",
+            "the certificate names no device: it needs a SAN URI axle:device:<id> or a CN",
+        ));
+    };
+    DeviceId::parse(name).map_err(|error| Error::new(Kind::Denied, error.code, error.message))
+}
+
+fn check_active(entries: &Entries, device: &DeviceId) -> Result<(), Error> {
+    match entries.devices.get(device) {
+        Some(DeviceStatus::Active) => Ok(()),
+        Some(DeviceStatus::Revoked) => {
+            Err(Error::new(Kind::Denied, "device.revoked", format!("device `{device}` is revoked")))
+        }
+        None => Err(Error::new(
+            Kind::Denied,
+            "device.unknown",
+            format!("device `{device}` is not registered: run `axle device add {device}`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axle_domain::Timestamp;
+
+    fn device(id: &str, status: DeviceStatus) -> Device {
+        Device {
+            id: DeviceId::parse(id).unwrap(),
+            status,
+            name: String::new(),
+            kind: String::new(),
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+            version: 1,
+        }
+    }
+
+    fn certificate(byte: u8, id: &str, is_revoked: bool) -> Certificate {
+        Certificate {
+            fingerprint: Fingerprint([byte; 32]),
+            device: DeviceId::parse(id).unwrap(),
+            not_before: Timestamp(0),
+            not_after: Timestamp(1),
+            revoked_at: is_revoked.then_some(Timestamp(0)),
+        }
+    }
+
+    #[test]
+    fn only_active_devices_with_a_valid_certificate_are_let_in() {
+        let registry = Registry::load(
+            &[device("b-1", DeviceStatus::Active), device("b-2", DeviceStatus::Revoked)],
+            &[certificate(1, "b-1", false), certificate(2, "b-1", true)],
+        );
+        for (byte, names, expected) in [
+            (1, None, Ok("b-1")),
+            (1, Some("b-2"), Ok("b-1")),
+            (2, Some("b-1"), Err("certificate.revoked")),
+            (3, Some("b-1"), Ok("b-1")),
+            (3, Some("b-2"), Err("device.revoked")),
+            (3, Some("b-3"), Err("device.unknown")),
+            (3, Some("b 3"), Err("device.id_invalid")),
+            (3, None, Err("certificate.names_nobody")),
+        ] {
+            let presented = PresentedCertificate {
+                fingerprint: Fingerprint([byte; 32]),
+                names: names.map(str::to_owned),
+            };
+            let seen = registry.authenticate(&presented);
+            let seen = seen.as_ref().map(DeviceId::as_str).map_err(|error| error.code);
+            assert_eq!(seen, expected, "{byte} {names:?}");
+        }
+    }
+}
