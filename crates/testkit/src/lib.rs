@@ -6,3 +6,6 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod memory_state;
+pub mod memory_store;
+pub mod model;
