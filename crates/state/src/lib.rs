@@ -1,1 +1,91 @@
-//! placeholder
+//! The state of an instance in one SQLite file: what people intend (devices, certificates, tokens,
+//! commands) and what devices reported last.
+//!
+//! What this crate is not: it keeps no telemetry and no messages, and it knows no HTTP and no MQTT.
+//! Reading order: [`SqliteState`], `writer` (one thread, grouped commits), `readers`, then one file
+//! a port. The layout of the file is in `docs/formats/state.md`.
+
+mod command;
+mod database;
+mod device;
+mod failure;
+mod keys;
+mod readers;
+mod reported;
+mod token;
+mod verify;
+mod writer;
+
+use std::path::Path;
+
+use axle_domain::{Error, Kind};
+use rusqlite::Connection;
+
+use crate::failure::Failure;
+use crate::readers::Readers;
+use crate::writer::{Writer, Writing};
+
+pub use crate::verify::{Verification, verify};
+
+/// The version of the file's layout that this program writes.
+pub const STATE_VERSION: u32 = database::VERSION;
+
+/// The state in one SQLite file. It implements the ports `DeviceRegistry`, `TokenStore`,
+/// `CommandStore` and `ReportedState`.
+///
+/// Changes go through one thread that commits all that wait with one sync; a change is durable
+/// when its method returns, and a change whose future was dropped may still happen. Reads run on
+/// a few connections of their own and see every change that was answered. Dropping the state
+/// finishes the changes that wait and closes the file.
+pub struct SqliteState {
+    // Before the writer, so that the last connection to close is one that may tidy up the file.
+    readers: Readers,
+    writer: Option<Writer>,
+}
+
+impl SqliteState {
+    /// Opens the state, creates it where there is none, and brings an older one up to date.
+    ///
+    /// # Errors
+    /// `Conflict` (`state.version_newer`), when a newer axle wrote the file, which is not touched
+    /// then; `Corrupt` (`state.corrupt`), when it is damaged or not ours; `Unavailable`
+    /// (`state.unavailable`), when it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = database::open(path)?;
+        Ok(Self { readers: Readers::new(path), writer: Some(Writer::start(connection)?) })
+    }
+
+    /// Opens the state for reading alone; every change is refused with `state.read_only`.
+    ///
+    /// # Errors
+    /// As [`SqliteState::open`]; also `Unavailable`, when there is no state, and `Conflict`
+    /// (`state.version_older`), when it was not brought up to date yet.
+    pub fn open_read_only(path: &Path) -> Result<Self, Error> {
+        let connection = database::open_reader(path)?;
+        database::check_version_is_current(&connection)?;
+        Ok(Self { readers: Readers::new(path), writer: None })
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        self.readers.read(work).await
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => writer.write(work).await,
+            None => Err(Error::new(
+                Kind::Unavailable,
+                "state.read_only",
+                "the state is open for reading alone: stop the reader and start the server",
+            )),
+        }
+    }
+}

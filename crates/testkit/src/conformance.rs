@@ -8,4 +8,12 @@
 //! }
 //! ```
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite panics where the contract is broken"
+)]
+
 pub mod event_log;
+pub mod state;

@@ -1,0 +1,114 @@
+//! What devices reported: the projection of the log, one transaction a stretch.
+
+mod latest;
+mod quarantine;
+mod receipt;
+
+use async_trait::async_trait;
+use axle_domain::port::{Counters, Projected, ReportedState, UploadReceipt};
+use axle_domain::{DeviceId, Error, LatestValue, Offset, QuarantineId, QuarantineItem, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use crate::SqliteState;
+use crate::command;
+use crate::device::signed;
+use crate::failure::{Failure, corrupt};
+use crate::writer::Writing;
+
+#[async_trait]
+impl ReportedState for SqliteState {
+    async fn position(&self) -> Result<Offset, Error> {
+        self.read(position).await
+    }
+
+    async fn commit(&self, projected: Projected) -> Result<(), Error> {
+        self.write(move |writing| apply(writing, projected)).await
+    }
+
+    async fn latest(
+        &self,
+        device: &DeviceId,
+    ) -> Result<(Vec<LatestValue>, Option<Timestamp>), Error> {
+        let device = device.clone();
+        self.read(move |connection| latest::list(connection, &device)).await
+    }
+
+    async fn quarantined(
+        &self,
+        device: Option<&DeviceId>,
+        before: Option<QuarantineId>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineItem>, Error> {
+        let device = device.cloned();
+        self.read(move |connection| quarantine::list(connection, device.as_ref(), before, limit))
+            .await
+    }
+
+    async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error> {
+        self.read(move |connection| quarantine::find(connection, id)).await
+    }
+
+    async fn find_receipt(&self, token: &str, key: &str) -> Result<Option<UploadReceipt>, Error> {
+        let (token, key) = (token.to_owned(), key.to_owned());
+        self.read(move |connection| receipt::find(connection, &token, &key)).await
+    }
+
+    async fn counters(&self) -> Result<Counters, Error> {
+        self.read(counters).await
+    }
+}
+
+fn apply(writing: &mut Writing<'_>, projected: Projected) -> Result<(), Failure> {
+    let connection = writing.connection;
+    if projected.through <= position(connection)? {
+        return Ok(());
+    }
+    latest::put(writing, projected.latest)?;
+    latest::put_last_seen(writing, &projected.last_seen)?;
+    quarantine::add(connection, &projected.quarantined)?;
+    quarantine::mark_replayed(connection, &projected.replayed)?;
+    receipt::add(connection, &projected.receipts)?;
+    for reply in &projected.replies {
+        command::answer(connection, reply)?;
+    }
+    let Counters { stored, quarantined, rejected, shed } = projected.counted;
+    let mut statement = connection.prepare_cached(
+        "UPDATE projection SET position = ?1, stored = stored + ?2,
+         quarantined = quarantined + ?3, rejected = rejected + ?4, shed = shed + ?5",
+    )?;
+    statement.execute(params![
+        signed(projected.through.0),
+        signed(stored),
+        signed(quarantined),
+        signed(rejected),
+        signed(shed)
+    ])?;
+    Ok(())
+}
+
+/// The position within the log.
+pub(crate) fn position(connection: &Connection) -> Result<Offset, Failure> {
+    let mut statement = connection.prepare_cached("SELECT position FROM projection")?;
+    statement.query_row([], |row| Ok(count(row, 0)))?.map(Offset)
+}
+
+fn counters(connection: &Connection) -> Result<Counters, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT stored, quarantined, rejected, shed FROM projection")?;
+    statement.query_row([], |row| {
+        Ok((|| {
+            Ok(Counters {
+                stored: count(row, 0)?,
+                quarantined: count(row, 1)?,
+                rejected: count(row, 2)?,
+                shed: count(row, 3)?,
+            })
+        })())
+    })?
+}
+
+/// A number that is never negative.
+fn count(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_error| corrupt(format!("{number} is no count")))
+}

@@ -1,0 +1,109 @@
+//! Quarantined items. All are kept until a person decides otherwise.
+
+use axle_domain::{DeviceId, Offset, QuarantineId, QuarantineItem, QuarantineState, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::count;
+use crate::device::signed;
+use crate::failure::{Failure, corrupt};
+
+const ITEM: &str = "SELECT log_offset, item_index, device, topic, stream, content_type, code,
+    detail, payload, received_at, sent_at, state FROM quarantine";
+
+const WAITING: &str = "waiting";
+const REPLAYED: &str = "replayed";
+
+pub(super) fn add(connection: &Connection, items: &[QuarantineItem]) -> Result<(), Failure> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO quarantine (log_offset, item_index, device, topic, stream, content_type, code,
+         detail, payload, received_at, sent_at, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (log_offset, item_index) DO NOTHING",
+    )?;
+    for item in items {
+        let state = match item.state {
+            QuarantineState::Waiting => WAITING,
+            QuarantineState::Replayed => REPLAYED,
+        };
+        statement.execute(params![
+            signed(item.id.offset.0),
+            item.id.index,
+            item.device,
+            item.topic,
+            item.stream,
+            item.content_type,
+            item.code,
+            item.detail,
+            item.payload,
+            item.received_at.0,
+            item.sent_at.map(|time| time.0),
+            state,
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn mark_replayed(connection: &Connection, ids: &[QuarantineId]) -> Result<(), Failure> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE quarantine SET state = ?3 WHERE log_offset = ?1 AND item_index = ?2",
+    )?;
+    for id in ids {
+        statement.execute(params![signed(id.offset.0), id.index, REPLAYED])?;
+    }
+    Ok(())
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    device: Option<&DeviceId>,
+    before: Option<QuarantineId>,
+    limit: usize,
+) -> Result<Vec<QuarantineItem>, Failure> {
+    let sql = match device {
+        Some(_) => format!(
+            "{ITEM} WHERE device = ?1 AND (log_offset, item_index) < (?2, ?3)
+             ORDER BY log_offset DESC, item_index DESC LIMIT ?4"
+        ),
+        None => format!(
+            "{ITEM} WHERE ?1 IS NULL AND (log_offset, item_index) < (?2, ?3)
+             ORDER BY log_offset DESC, item_index DESC LIMIT ?4"
+        ),
+    };
+    let (offset, index) = before.map_or((i64::MAX, 0), |id| (signed(id.offset.0), id.index));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let device = device.map(DeviceId::as_str);
+    statement.query_and_then(params![device, offset, index, limit], item)?.collect()
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    id: QuarantineId,
+) -> Result<Option<QuarantineItem>, Failure> {
+    let sql = format!("{ITEM} WHERE log_offset = ?1 AND item_index = ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![signed(id.offset.0), id.index])?;
+    rows.next()?.map(item).transpose()
+}
+
+fn item(row: &Row<'_>) -> Result<QuarantineItem, Failure> {
+    let sent_at: Option<i64> = row.get(10)?;
+    let state: String = row.get(11)?;
+    Ok(QuarantineItem {
+        id: QuarantineId { offset: Offset(count(row, 0)?), index: row.get(1)? },
+        device: row.get(2)?,
+        topic: row.get(3)?,
+        stream: row.get(4)?,
+        content_type: row.get(5)?,
+        code: row.get(6)?,
+        detail: row.get(7)?,
+        payload: row.get(8)?,
+        received_at: Timestamp(row.get(9)?),
+        sent_at: sent_at.map(Timestamp),
+        state: match state.as_str() {
+            WAITING => QuarantineState::Waiting,
+            REPLAYED => QuarantineState::Replayed,
+            _ => return Err(corrupt(format!("`{state}` is no state of a quarantined item"))),
+        },
+    })
+}

@@ -1,0 +1,165 @@
+//! The contracts of the four ports, on SQLite.
+
+mod device_registry {
+    use axle_testkit::conformance::state::device_registry as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_id_is_a_conflict_and_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_taken_id_is_a_conflict_and_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn an_update_needs_the_version_before() {
+        let folder = Folder::new();
+        suite::an_update_needs_the_version_before(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn devices_are_listed_by_id_in_pages() {
+        let folder = Folder::new();
+        suite::devices_are_listed_by_id_in_pages(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_search_finds_parts_of_id_and_name_in_any_case() {
+        let folder = Folder::new();
+        suite::a_search_finds_parts_of_id_and_name_in_any_case(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_certificate_speaks_for_one_registered_device() {
+        let folder = Folder::new();
+        suite::a_certificate_speaks_for_one_registered_device(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn certificates_are_revoked_one_or_all_but_once() {
+        let folder = Folder::new();
+        suite::certificates_are_revoked_one_or_all_but_once(&folder.state()).await;
+    }
+}
+
+mod token_store {
+    use axle_testkit::conformance::state::token_store as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_id_or_hash_is_a_conflict_and_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_taken_id_or_hash_is_a_conflict_and_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_token_is_found_by_its_hash_until_it_is_deleted() {
+        let folder = Folder::new();
+        suite::a_token_is_found_by_its_hash_until_it_is_deleted(&folder.state()).await;
+    }
+}
+
+mod command_store {
+    use axle_testkit::conformance::state::command_store as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_id_is_a_conflict_and_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_taken_id_is_a_conflict_and_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_device_has_a_limited_number_of_open_commands() {
+        let folder = Folder::new();
+        suite::a_device_has_a_limited_number_of_open_commands(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_step_that_the_law_forbids_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_step_that_the_law_forbids_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn two_steps_at_once_never_both_win() {
+        let folder = Folder::new();
+        suite::two_steps_at_once_never_both_win(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn commands_are_listed_in_the_order_of_creation() {
+        let folder = Folder::new();
+        suite::commands_are_listed_in_the_order_of_creation(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn an_open_command_is_overdue_after_its_deadline() {
+        let folder = Folder::new();
+        suite::an_open_command_is_overdue_after_its_deadline(&folder.state()).await;
+    }
+}
+
+mod reported_state {
+    use axle_testkit::conformance::state::reported_state as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn a_stretch_and_its_position_are_durable_together() {
+        suite::a_stretch_and_its_position_are_durable_together(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_stretch_that_is_not_beyond_the_position_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_stretch_that_is_not_beyond_the_position_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_latest_value_moves_only_forward() {
+        let folder = Folder::new();
+        suite::a_latest_value_moves_only_forward(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn latest_values_keep_their_kind() {
+        let folder = Folder::new();
+        suite::latest_values_keep_their_kind(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_through_the_law_of_the_command() {
+        let folder = Folder::new();
+        suite::an_answer_goes_through_the_law_of_the_command(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn quarantine_lists_newest_first_and_keeps_what_it_knows() {
+        let folder = Folder::new();
+        suite::quarantine_lists_newest_first_and_keeps_what_it_knows(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn the_first_receipt_of_a_key_stays() {
+        let folder = Folder::new();
+        suite::the_first_receipt_of_a_key_stays(&folder.state()).await;
+    }
+}

@@ -1,0 +1,185 @@
+//! The file: a state of each version is read for ever, and what is not ours is left alone.
+
+use std::path::{Path, PathBuf};
+
+use axle_domain::port::{
+    CommandStore, Counters, DeviceFilter, DeviceRegistry, Projected, ReportedState, TokenStore,
+    UploadReceipt,
+};
+use axle_domain::{
+    Certificate, CommandStatus, FieldKey, Fingerprint, Kind, LatestValue, Offset, OwnedValue,
+    QuarantineId, QuarantineItem, QuarantineState, Reply, Scope, Token, TokenHash, UploadId,
+};
+use axle_state::{STATE_VERSION, SqliteState, verify};
+use axle_testkit::conformance::state::{at, command, device, device_id, step};
+use rusqlite::Connection;
+
+use crate::place::Folder;
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/state-v1.db")
+}
+
+fn certificate() -> Certificate {
+    Certificate {
+        fingerprint: Fingerprint([7; 32]),
+        device: device_id("b-1"),
+        not_before: at(0),
+        not_after: at(3600),
+        revoked_at: None,
+    }
+}
+
+fn token() -> Token {
+    Token {
+        id: "t-1".to_owned(),
+        hash: TokenHash([9; 32]),
+        scopes: vec![Scope::Upload(device_id("b-1")), Scope::Admin],
+        created_at: at(0),
+    }
+}
+
+fn projected() -> Projected {
+    let latest = |field: &str, value| LatestValue {
+        device: device_id("b-1"),
+        field: FieldKey(field.to_owned()),
+        value,
+        time: at(1),
+        received_at: at(2),
+    };
+    Projected {
+        through: Offset(42),
+        latest: vec![
+            latest("energy.watts[s-1]", OwnedValue::Float(5.0)),
+            latest("status.firmware", OwnedValue::Text("1.2.3".to_owned())),
+            latest("status.locked", OwnedValue::Bool(true)),
+        ],
+        last_seen: vec![(device_id("b-1"), at(2))],
+        quarantined: vec![QuarantineItem {
+            id: QuarantineId { offset: Offset(41), index: 2 },
+            device: "b-1".to_owned(),
+            topic: "v1/d/b-1/t/ride".to_owned(),
+            stream: "ride".to_owned(),
+            content_type: String::new(),
+            code: "time.past".to_owned(),
+            detail: "before the year 2000".to_owned(),
+            payload: b"{\"time\":0}".to_vec(),
+            received_at: at(2),
+            sent_at: None,
+            state: QuarantineState::Waiting,
+        }],
+        replayed: vec![],
+        receipts: vec![UploadReceipt {
+            token: "t-1".to_owned(),
+            key: "k".to_owned(),
+            body_hash: "00ff".to_owned(),
+            upload: UploadId::parse("u-1").unwrap(),
+            answer: "{\"stored\":1}".to_owned(),
+            received_at: at(2),
+        }],
+        replies: vec![Reply {
+            command: command("k-1", "b-1").id,
+            device: device_id("b-1"),
+            status: CommandStatus::Succeeded,
+            reason: Some("done".to_owned()),
+            result: Some("{}".to_owned()),
+            received_at: at(3),
+            offset: Offset(40),
+        }],
+        counted: Counters { stored: 4, quarantined: 3, rejected: 2, shed: 1 },
+    }
+}
+
+async fn fill(state: &SqliteState) {
+    state.create_device(device("b-1")).await.unwrap();
+    state.add_certificate(certificate()).await.unwrap();
+    state.create_token(token()).await.unwrap();
+    state.create_command(command("k-1", "b-1")).await.unwrap();
+    state.create_command(command("k-2", "b-1")).await.unwrap();
+    state.advance(&command("k-2", "b-1").id, step(CommandStatus::Waiting, 1)).await.unwrap();
+    state.commit(projected()).await.unwrap();
+}
+
+async fn check(state: &SqliteState) {
+    let (b, expected) = (device_id("b-1"), projected());
+    let filter = DeviceFilter { search: "NAME".to_owned(), after: None, limit: 10 };
+    assert_eq!(state.list_devices(filter).await.unwrap(), [device("b-1")]);
+    assert_eq!(state.list_certificates(Some(&b)).await.unwrap(), [certificate()]);
+    assert_eq!(state.find_token(token().hash).await.unwrap(), Some(token()));
+    let mut answered = command("k-1", "b-1");
+    assert!(answered.answer(&expected.replies[0]));
+    let mut waiting = command("k-2", "b-1");
+    assert!(waiting.advance(step(CommandStatus::Waiting, 1)));
+    assert_eq!(state.open_commands(&b).await.unwrap(), std::slice::from_ref(&waiting));
+    assert_eq!(state.list_commands(&b, 10).await.unwrap(), [waiting, answered]);
+    assert_eq!(state.latest(&b).await.unwrap(), (expected.latest, Some(at(2))));
+    assert_eq!(state.quarantined(Some(&b), None, 10).await.unwrap(), expected.quarantined);
+    let receipt = state.find_receipt("t-1", "k").await.unwrap();
+    assert_eq!(receipt.as_ref(), expected.receipts.first());
+    assert_eq!(state.counters().await.unwrap(), expected.counted);
+    assert_eq!(state.position().await.unwrap(), Offset(42));
+}
+
+/// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
+#[tokio::test]
+async fn reads_what_it_has_written() {
+    let folder = Folder::new();
+    fill(&folder.state()).await;
+    let state = folder.state();
+    check(&state).await;
+    drop(state);
+    if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
+        std::fs::copy(folder.path(), target).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn reads_state_v1() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(), folder.path()).unwrap();
+    check(&folder.state()).await;
+    let verification = verify(&folder.path()).unwrap();
+    assert_eq!(verification.findings, [""; 0]);
+    assert_eq!((verification.version, verification.position), (STATE_VERSION, Offset(42)));
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_axle_is_refused_untouched() {
+    let folder = Folder::new();
+    drop(folder.state());
+    let newer = STATE_VERSION + 1;
+    Connection::open(folder.path()).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    let before = std::fs::read(folder.path()).unwrap();
+    let error = SqliteState::open(&folder.path()).err().unwrap();
+    assert_eq!((error.kind, error.code), (Kind::Conflict, "state.version_newer"));
+    assert_eq!(std::fs::read(folder.path()).unwrap(), before);
+    let beside = std::fs::read_dir(folder.path().parent().unwrap()).unwrap().count();
+    assert_eq!(beside, 1, "nothing was laid beside it");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_refused_untouched() {
+    let folder = Folder::new();
+    let check = || {
+        let before = std::fs::read(folder.path()).unwrap();
+        let error = SqliteState::open(&folder.path()).err().unwrap();
+        assert_eq!((error.kind, error.code), (Kind::Corrupt, "state.corrupt"), "{}", error.chain());
+        assert_eq!(verify(&folder.path()).unwrap_err().code, "state.corrupt");
+        assert_eq!(std::fs::read(folder.path()).unwrap(), before);
+    };
+    Connection::open(folder.path()).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    check();
+    std::fs::write(folder.path(), vec![b'x'; 8192]).unwrap();
+    check();
+}
+
+#[tokio::test]
+async fn verify_finds_damage() {
+    let folder = Folder::new();
+    fill(&folder.state()).await;
+    let connection = Connection::open(folder.path()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM device").unwrap();
+    drop(connection);
+    let findings = verify(&folder.path()).unwrap().findings;
+    assert_eq!(findings, ["a row of certificate refers to a row of device that is missing"]);
+}

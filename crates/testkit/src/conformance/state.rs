@@ -1,0 +1,83 @@
+//! The contracts of the four ports of the state, clause by clause: [`device_registry`],
+//! [`token_store`], [`command_store`], [`reported_state`].
+
+#![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
+
+pub mod command_store;
+pub mod device_registry;
+pub mod reported_state;
+pub mod token_store;
+
+use async_trait::async_trait;
+use axle_domain::port::{CommandStore, DeviceRegistry, ReportedState, TokenStore};
+use axle_domain::{
+    Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Timestamp,
+    Transition,
+};
+
+/// An implementation of all four ports.
+pub trait State: DeviceRegistry + TokenStore + CommandStore + ReportedState {}
+
+impl<T: DeviceRegistry + TokenStore + CommandStore + ReportedState> State for T {}
+
+/// Where a state outlives the one who opened it.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// Opens the state that stands here; the one that was opened before has been dropped.
+    async fn open(&self) -> Box<dyn State>;
+}
+
+/// A moment of the tests: so many seconds after a fixed one.
+#[must_use]
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp(1_790_000_000_000_000).shifted(seconds * 1_000_000)
+}
+
+/// A device id.
+#[must_use]
+pub fn device_id(text: &str) -> DeviceId {
+    DeviceId::parse(text).expect("a test gives valid ids")
+}
+
+/// A device as it is first registered.
+#[must_use]
+pub fn device(id: &str) -> Device {
+    Device {
+        id: device_id(id),
+        status: DeviceStatus::Active,
+        name: format!("Name of {id}"),
+        kind: "bike".to_owned(),
+        created_at: at(0),
+        updated_at: at(0),
+        version: 1,
+    }
+}
+
+/// A command as it is first stored, with a deadline of a minute.
+#[must_use]
+pub fn command(id: &str, device: &str) -> Command {
+    Command {
+        id: CommandId::parse(id).expect("a test gives valid ids"),
+        device: device_id(device),
+        name: "unlock".to_owned(),
+        payload: r#"{"for_s":5}"#.to_owned(),
+        is_dry_run: false,
+        deadline: at(60),
+        history: vec![step(CommandStatus::Accepted, 0)],
+        result: None,
+    }
+}
+
+/// A step of a command.
+#[must_use]
+pub fn step(status: CommandStatus, seconds: i64) -> Transition {
+    Transition { status, time: at(seconds), evidence: format!("\"{status}\" after {seconds} s") }
+}
+
+/// Demands an error of this kind and code.
+fn assert_refused<T>(outcome: Result<T, Error>, kind: Kind, code: &str) {
+    match outcome {
+        Ok(_) => panic!("was not refused with {code}"),
+        Err(error) => assert_eq!((error.kind, error.code), (kind, code), "{}", error.chain()),
+    }
+}
