@@ -117,10 +117,7 @@ fn decode_telemetry(
     let context = sample::Context { schema, device, message };
     let result = match form(schema, message) {
         Ok(Form::Json) => json::decode_json(context, sink),
-        Ok(Form::Ndjson) => {
-            json::decode_ndjson(context, sink);
-            Ok(())
-        }
+        Ok(Form::Ndjson) => json::decode_ndjson(context, sink),
         Ok(Form::Container) => container::decode_container(context, sink),
         Err(fault) => Err(fault),
     };

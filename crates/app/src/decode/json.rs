@@ -120,7 +120,7 @@ fn what(error: &serde_json::Error) -> &'static str {
     use serde_json::error::Category;
     match error.classify() {
         Category::Eof => "it ends too early",
-        Category::Data => "an object is wanted",
+        Category::Data => "no object with valid text",
         Category::Syntax | Category::Io => "a syntax error",
     }
 }
@@ -223,13 +223,19 @@ fn decode_one(context: Context<'_>, spot: Spot<'_>, sink: &mut dyn FnMut(Decoded
 }
 
 /// Decodes one sample a line; blank lines do not count.
-pub(super) fn decode_ndjson(context: Context<'_>, sink: &mut dyn FnMut(Decoded<'_>)) {
+pub(super) fn decode_ndjson(
+    context: Context<'_>,
+    sink: &mut dyn FnMut(Decoded<'_>),
+) -> Result<(), Fault> {
     let lines = context.message.payload.split(|byte| *byte == b'\n');
     let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let sent_at = context.message.sent_at;
+    let mut is_empty = true;
     for (index, payload) in lines.enumerate() {
+        is_empty = false;
         decode_one(context, Spot { index, payload, sent_at }, sink);
     }
+    if is_empty { Err(Fault::new("payload.empty", "there are no samples")) } else { Ok(()) }
 }
 
 /// Puts the members of an object where the schema wants them.
