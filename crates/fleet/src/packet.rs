@@ -1,0 +1,264 @@
+//! The packets of MQTT 3.1.1 and 5 that a device needs, as bytes. Nothing is allocated when a
+//! packet is read, since the load generator shares its cores with the server.
+
+use bytes::{BufMut, BytesMut};
+
+/// The version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// MQTT 3.1.1.
+    V3,
+    /// MQTT 5.0.
+    V5,
+}
+
+/// A packet from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packet<'a> {
+    /// The answer to CONNECT: whether the session was there, and the code (0 is success).
+    ConnAck { is_present: bool, code: u8 },
+    /// A PUBLISH was taken over; the code is 0 in 3.1.1.
+    PubAck { id: u16, code: u8 },
+    /// The answer to a SUBSCRIBE with one filter: the granted QoS, or 0x80 and above.
+    SubAck { id: u16, code: u8 },
+    /// A message; `id` is 0 at QoS 0.
+    Publish { topic: &'a str, payload: &'a [u8], id: u16 },
+    /// The answer to PINGREQ.
+    PingResp,
+    /// The server says goodbye (MQTT 5).
+    Disconnect { code: u8 },
+    /// Anything else.
+    Other,
+}
+
+/// Bytes that are no MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Longest packet that is accepted from the server.
+const PACKET_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads the first packet of the buffer and its length; `None` until it is complete.
+#[inline]
+pub(crate) fn read(
+    buffer: &[u8],
+    version: Version,
+) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
+    let Some((first, rest)) = buffer.split_first() else { return Ok(None) };
+    let (mut length, mut shift, mut header) = (0_usize, 0, 1);
+    for byte in rest.iter().take(4) {
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        header += 1;
+        if byte & 0x80 == 0 {
+            if length > PACKET_BYTES_MAX {
+                return Err(Malformed);
+            }
+            let Some(body) = buffer.get(header..header + length) else { return Ok(None) };
+            return Ok(Some((body_of(*first, body, version).ok_or(Malformed)?, header + length)));
+        }
+    }
+    if shift >= 28 { Err(Malformed) } else { Ok(None) }
+}
+
+fn body_of(first: u8, body: &[u8], version: Version) -> Option<Packet<'_>> {
+    Some(match first >> 4 {
+        2 => Packet::ConnAck { is_present: *body.first()? & 1 == 1, code: *body.get(1)? },
+        3 => return publish_of(first, body, version),
+        4 => Packet::PubAck { id: id_of(body)?, code: body.get(2).copied().unwrap_or(0) },
+        9 => {
+            let (id, rest) = (id_of(body)?, body.get(2..)?);
+            let rest = if version == Version::V5 { skip_properties(rest)? } else { rest };
+            Packet::SubAck { id, code: *rest.first()? }
+        }
+        13 => Packet::PingResp,
+        14 => Packet::Disconnect { code: body.first().copied().unwrap_or(0) },
+        _ => Packet::Other,
+    })
+}
+
+fn publish_of(first: u8, body: &[u8], version: Version) -> Option<Packet<'_>> {
+    let (topic, mut rest) = body.get(2..)?.split_at_checked(usize::from(id_of(body)?))?;
+    let mut id = 0;
+    if first & 0x06 != 0 {
+        id = id_of(rest)?;
+        rest = rest.get(2..)?;
+    }
+    if version == Version::V5 {
+        rest = skip_properties(rest)?;
+    }
+    Some(Packet::Publish { topic: std::str::from_utf8(topic).ok()?, payload: rest, id })
+}
+
+fn id_of(body: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes([*body.first()?, *body.get(1)?]))
+}
+
+fn skip_properties(body: &[u8]) -> Option<&[u8]> {
+    let (mut length, mut rest) = (0_usize, body);
+    for shift in [0, 7, 14, 21] {
+        let (byte, after) = rest.split_first()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        rest = after;
+        if byte & 0x80 == 0 {
+            return rest.get(length..);
+        }
+    }
+    None
+}
+
+/// Writes the fixed header.
+fn header(first: u8, mut length: usize, out: &mut BytesMut) {
+    out.put_u8(first);
+    loop {
+        let low = u8::try_from(length & 0x7f).unwrap_or(0);
+        length >>= 7;
+        out.put_u8(if length == 0 { low } else { low | 0x80 });
+        if length == 0 {
+            return;
+        }
+    }
+}
+
+fn text(text: &str, out: &mut BytesMut) {
+    out.put_u16(u16::try_from(text.len()).unwrap_or(0));
+    out.put_slice(text.as_bytes());
+}
+
+/// Writes CONNECT with a clean start. `client_id` stays below 64 KiB.
+pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16, out: &mut BytesMut) {
+    let is_v5 = version == Version::V5;
+    header(0x10, 10 + usize::from(is_v5) + 2 + client_id.len(), out);
+    text("MQTT", out);
+    out.put_u8(if is_v5 { 5 } else { 4 });
+    out.put_u8(0x02);
+    out.put_u16(keep_alive_s);
+    if is_v5 {
+        out.put_u8(0);
+    }
+    text(client_id, out);
+}
+
+/// Writes PUBLISH at QoS 1. `topic` stays below 64 KiB.
+#[inline]
+pub(crate) fn publish(
+    version: Version,
+    topic: &str,
+    id: u16,
+    payload: &[u8],
+    is_again: bool,
+    out: &mut BytesMut,
+) {
+    let properties = usize::from(version == Version::V5);
+    let first = if is_again { 0x3a } else { 0x32 };
+    out.reserve(topic.len() + payload.len() + 10);
+    header(first, 2 + topic.len() + 2 + properties + payload.len(), out);
+    text(topic, out);
+    out.put_u16(id);
+    if version == Version::V5 {
+        out.put_u8(0);
+    }
+    out.put_slice(payload);
+}
+
+/// Writes SUBSCRIBE for one filter at QoS 1.
+pub(crate) fn subscribe(version: Version, id: u16, filter: &str, out: &mut BytesMut) {
+    let properties = usize::from(version == Version::V5);
+    header(0x82, 2 + properties + 2 + filter.len() + 1, out);
+    out.put_u16(id);
+    if version == Version::V5 {
+        out.put_u8(0);
+    }
+    text(filter, out);
+    out.put_u8(1);
+}
+
+/// Writes PUBACK.
+pub(crate) fn puback(id: u16, out: &mut BytesMut) {
+    header(0x40, 2, out);
+    out.put_u16(id);
+}
+
+/// Writes PINGREQ.
+pub(crate) fn ping(out: &mut BytesMut) {
+    out.put_slice(&[0xc0, 0]);
+}
+
+/// Writes DISCONNECT.
+pub(crate) fn disconnect(out: &mut BytesMut) {
+    out.put_slice(&[0xe0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn writes_the_bytes_of_the_standard() {
+        let v3 = written(|out| connect(Version::V3, "b-1", 60, out));
+        assert_eq!(v3, b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03b-1");
+        let v5 = written(|out| connect(Version::V5, "b-1", 60, out));
+        assert_eq!(v5, b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03b-1");
+        let v3 = written(|out| publish(Version::V3, "t", 7, b"hi", false, out));
+        assert_eq!(v3, b"\x32\x07\x00\x01t\x00\x07hi");
+        let v5 = written(|out| publish(Version::V5, "t", 7, b"hi", true, out));
+        assert_eq!(v5, b"\x3a\x08\x00\x01t\x00\x07\x00hi");
+        let long = written(|out| publish(Version::V3, "t", 1, &[0; 200], false, out));
+        assert_eq!((&long[..3], long.len()), (&b"\x32\xcd\x01"[..], 3 + 205));
+        let v5 = written(|out| subscribe(Version::V5, 2, "c/#", out));
+        assert_eq!(v5, b"\x82\x09\x00\x02\x00\x00\x03c/#\x01");
+        assert_eq!(written(|out| puback(258, out)), b"\x40\x02\x01\x02");
+    }
+
+    #[test]
+    fn reads_what_servers_send() {
+        use Packet::{ConnAck, Disconnect, PingResp, PubAck, Publish, SubAck};
+        let cases: [(&[u8], Version, Packet<'_>); 9] = [
+            (b"\x20\x02\x01\x00", Version::V3, ConnAck { is_present: true, code: 0 }),
+            (b"\x20\x03\x00\x87\x00", Version::V5, ConnAck { is_present: false, code: 0x87 }),
+            (b"\x40\x02\x01\x02", Version::V3, PubAck { id: 258, code: 0 }),
+            (b"\x40\x03\x00\x01\x10", Version::V5, PubAck { id: 1, code: 0x10 }),
+            (b"\x90\x03\x00\x02\x01", Version::V3, SubAck { id: 2, code: 1 }),
+            (b"\x90\x06\x00\x02\x02\x1f\x00\x80", Version::V5, SubAck { id: 2, code: 0x80 }),
+            (
+                b"\x32\x07\x00\x01t\x00\x07hi",
+                Version::V3,
+                Publish { topic: "t", payload: b"hi", id: 7 },
+            ),
+            (
+                b"\x30\x06\x00\x01t\x00hi",
+                Version::V5,
+                Publish { topic: "t", payload: b"hi", id: 0 },
+            ),
+            (b"\xe0\x01\x8b", Version::V5, Disconnect { code: 0x8b }),
+        ];
+        for (bytes, version, packet) in cases {
+            assert_eq!(read(bytes, version), Ok(Some((packet, bytes.len()))), "{bytes:x?}");
+            for end in 0..bytes.len() {
+                assert_eq!(read(&bytes[..end], version), Ok(None), "{bytes:x?} cut at {end}");
+            }
+        }
+        assert_eq!(read(b"\xd0\x00rest", Version::V3), Ok(Some((PingResp, 2))));
+    }
+
+    #[test]
+    fn garbage_is_malformed_and_never_a_panic() {
+        assert_eq!(read(b"\x30\xff\xff\xff\xff\x01", Version::V3), Err(Malformed));
+        assert_eq!(read(b"\x30\x01\x00", Version::V3), Err(Malformed));
+        assert_eq!(read(b"\x30\x03\x00\x09t", Version::V3), Err(Malformed));
+        let key = crate::random::Key::new(3);
+        for round in 0..20_000 {
+            let bytes: Vec<u8> =
+                (0..16).map(|place| key.child(round).at(place).to_le_bytes()[0]).collect();
+            for version in [Version::V3, Version::V5] {
+                let _seen = read(&bytes, version);
+            }
+        }
+    }
+}
