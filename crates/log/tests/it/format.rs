@@ -1,0 +1,86 @@
+//! The bytes on disk stay what they are: a file of version 1 is read for ever.
+
+use std::path::Path;
+
+use axle_domain::port::EventLog;
+use axle_domain::{Offset, Source, Timestamp};
+use axle_log::{EmbeddedLog, LogSettings, verify};
+use axle_testkit::model::log::OwnedMessage;
+
+use crate::open;
+
+const GOLDEN: &[u8] = include_bytes!("fixtures/segment-v1.bin");
+const NAME: &str = "00000000000000000000.axlelog";
+
+fn messages() -> [OwnedMessage; 3] {
+    let received_at = Timestamp(1_790_000_000_000_000);
+    let ride = OwnedMessage {
+        source: Source::Mqtt,
+        device: "b-1".to_owned(),
+        topic: "v1/d/b-1/t/ride".to_owned(),
+        content_type: "application/json".to_owned(),
+        payload: br#"{"time":"2026-09-21T14:13:20Z","speed_kmh":24.5}"#.to_vec().into(),
+        received_at,
+        connected_at: received_at.shifted(-60_000_000),
+        sent_at: None,
+        replayed_at: None,
+        origin: String::new(),
+    };
+    let upload = OwnedMessage {
+        source: Source::Upload,
+        sent_at: Some(received_at.shifted(-1)),
+        origin: "token 7 key a".to_owned(),
+        ..ride.clone()
+    };
+    let replay = OwnedMessage {
+        source: Source::Replay,
+        device: String::new(),
+        content_type: String::new(),
+        payload: vec![0, 255, 128].into(),
+        sent_at: Some(Timestamp(i64::MIN)),
+        replayed_at: Some(Timestamp(i64::MAX)),
+        origin: "q-ü".to_owned(),
+        ..ride.clone()
+    };
+    [ride, upload, replay]
+}
+
+fn settings() -> LogSettings {
+    LogSettings { segment_id: |base| 0xA1E0_0000_0000_0001 + base, ..LogSettings::default() }
+}
+
+async fn write(dir: &Path) -> Vec<u8> {
+    let (log, _recovery) = EmbeddedLog::open(dir, settings()).unwrap();
+    for message in messages() {
+        log.append(&message.borrow()).unwrap();
+    }
+    log.close().await;
+    let mut bytes = std::fs::read(dir.join(NAME)).unwrap();
+    // Behind the last record there is room, all zero.
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    bytes
+}
+
+#[tokio::test]
+async fn writes_segment_v1_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = write(dir.path()).await;
+    if std::env::var_os("UPDATE_EXPECT").is_some() && GOLDEN.is_empty() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fixtures/segment-v1.bin");
+        std::fs::write(path, &bytes).unwrap();
+        return;
+    }
+    assert!(bytes == GOLDEN, "the format has changed: that needs a new version, not a new fixture");
+}
+
+#[tokio::test]
+async fn reads_segment_v1() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(NAME), GOLDEN).unwrap();
+    assert_eq!(verify(dir.path()).unwrap().records, 3);
+    let (log, recovery) = open(dir.path(), LogSettings::default());
+    assert_eq!((recovery.next, recovery.torn_bytes), (Offset(3), 0));
+    let records = log.read(Offset(0), 1 << 20).await.unwrap();
+    assert_eq!(records.iter().map(OwnedMessage::of).collect::<Vec<_>>(), messages());
+}
