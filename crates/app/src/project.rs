@@ -149,7 +149,7 @@ impl Projector {
                     gathered = Gathered::new(self.applied().1);
                     tokio::select! {
                         () = tokio::time::sleep(RETRY_PAUSE) => {}
-                        _ = stop.wait_for(|stop| *stop) => break,
+                        () = stopped(&mut stop) => break,
                     }
                 }
             }
@@ -191,7 +191,7 @@ impl Projector {
                     next = self.apply(next, (store_from, state_from), gathered).await?;
                 }
                 () = tokio::time::sleep_until(commit_after), if wake_for_commit => {}
-                _ = stop.wait_for(|stop| *stop), if !is_stopping => is_stopping = true,
+                () = stopped(stop), if !is_stopping => is_stopping = true,
             }
         }
     }
@@ -264,6 +264,11 @@ impl Projector {
         let durable = self.store.position().min(through);
         self.log.release(durable);
     }
+}
+
+/// Waits until the application wants to stop, or has gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }
 
 async fn poll_commit(commit: &mut Option<Commit<'_>>) -> (Duration, Result<Offset, Error>) {

@@ -193,7 +193,12 @@ impl Uploads {
         })
         .await
         .map_err(|error| Error::internal("upload.panic", "decoding failed").with_source(error))?;
-        let answer = verdicts?.answer(&upload.subject.origin.upload);
+        let verdicts = verdicts?;
+        let is_empty = verdicts.len() == 0;
+        let answer = verdicts.answer(&upload.subject.origin.upload);
+        if is_empty {
+            return Ok(UploadAnswer { body: answer, is_repeated: false });
+        }
         let offset = upload.append(&*self.log)?;
         self.log.durable(offset).await?;
         let body_hash = upload.subject.origin.body_hash;
