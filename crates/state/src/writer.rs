@@ -185,3 +185,6 @@ impl Loop {
         if connection.is_autocommit() { Ok(()) } else { run("COMMIT") }
     }
 }
+
+#[cfg(test)]
+mod tests;
