@@ -215,7 +215,7 @@ fn container(measurements: &[(&str, &str, f64, i64)]) -> Vec<u8> {
             bytes.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
         }
-        bytes.push(value as u8);
+        bytes.push((value & 0x7f) as u8);
     }
     fn field(bytes: &mut Vec<u8>, tag: u8, inside: &[u8]) {
         bytes.push(tag);

@@ -1,5 +1,12 @@
 //! The use cases over ports in memory: what the doors may rely on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
 mod commands;
 mod projection;
 mod quarantine;
