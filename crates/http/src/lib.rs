@@ -1,1 +1,34 @@
-//! placeholder
+//! The HTTP doors of axle: the API under `/api/v1`, the console, and the operators' listener.
+//!
+//! What this crate is not: it decides nothing about devices, telemetry or rights; it reads
+//! requests, asks `axle-app`, and writes answers. It knows no SQL engine and no file.
+//!
+//! Reading order: [`HttpServer`] (what listens), `frame` (what surrounds every route), `route`
+//! (the table of routes), `call` (what every route checks), then the routes.
+
+mod answer;
+mod api;
+mod body;
+mod call;
+mod connection;
+mod console;
+mod content;
+mod docs_page;
+mod field;
+mod frame;
+mod live;
+mod metrics;
+mod openapi;
+mod operation;
+mod ops;
+mod parameter;
+mod problem;
+mod random;
+mod rate;
+mod route;
+mod server;
+mod session;
+mod settings;
+
+pub use server::HttpServer;
+pub use settings::{HttpSettings, OpsSettings};

@@ -1,0 +1,144 @@
+//! The operators' listener: metrics, liveness, readiness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axle_app::App;
+use axle_domain::port::Counters;
+use axle_domain::{Error, Offset};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::answer::{body_answer, json_answer};
+use crate::problem::Problem;
+
+/// How long the log may take to sync before the server is not ready.
+const SYNC_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What the operators' routes share.
+pub(crate) struct Ops {
+    app: Arc<App>,
+    registry: Registry,
+    lag_max: u64,
+}
+
+impl Ops {
+    /// The routes' state.
+    pub(crate) fn new(app: Arc<App>, registry: Registry, lag_max: u64) -> Self {
+        Self { app, registry, lag_max }
+    }
+}
+
+/// The routes.
+pub(crate) fn router(state: Arc<Ops>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(state)
+}
+
+/// Says that the process answers.
+pub(crate) async fn healthz() -> Response {
+    std::future::ready(json_answer(StatusCode::OK, &json!({"status": "ok"}))).await
+}
+
+async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
+    let mut reasons = Vec::new();
+    let bounds = ops.app.ports.log.bounds();
+    if let Some(newest) = bounds.appended.0.checked_sub(1) {
+        match timeout(SYNC_TIME_MAX, ops.app.ports.log.durable(Offset(newest))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => reasons.push(format!("log: {}", error.message)),
+            Err(_elapsed) => reasons.push("log: the last sync takes too long".to_owned()),
+        }
+    }
+    let positions = ops.app.positions();
+    for (name, applied) in [("store", positions.store), ("state", positions.state)] {
+        let lag = positions.appended.0.saturating_sub(applied.0);
+        if lag > ops.lag_max {
+            let most = ops.lag_max;
+            reasons.push(format!("projection {name}: {lag} records behind, at most {most}"));
+        }
+    }
+    if ops.app.projector.figures().is_stuck {
+        reasons.push("projection: the last attempt failed, see the log".to_owned());
+    }
+    let (status, word) = match reasons.is_empty() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    json_answer(status, &json!({"status": word, "reasons": reasons}))
+}
+
+async fn metrics(State(ops): State<Arc<Ops>>) -> Result<Response, Problem> {
+    let counters = ops.app.counters().await?;
+    let failed = |error: prometheus::Error| {
+        Error::internal("metrics", "the counts cannot be written").with_source(error)
+    };
+    let computed = compute(&ops.app, counters).map_err(failed)?;
+    let mut text = String::new();
+    let encoder = TextEncoder::new();
+    encoder.encode_utf8(&ops.registry.gather(), &mut text).map_err(failed)?;
+    encoder.encode_utf8(&computed.gather(), &mut text).map_err(failed)?;
+    Ok(body_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+}
+
+/// Counts that live elsewhere: in the state, so that they are exact over restarts, or in a port.
+fn compute(app: &App, counters: Counters) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    let door = Opts::new("axle_ingest_records_total", "Rows at the door, by what became of them.");
+    let door = IntCounterVec::new(door, &["outcome"])?;
+    for (outcome, rows) in [
+        ("received", counters.received()),
+        ("stored", counters.stored),
+        ("quarantined", counters.quarantined),
+        ("rejected", counters.rejected),
+        ("shed", counters.shed),
+    ] {
+        door.with_label_values(&[outcome]).inc_by(rows);
+    }
+    registry.register(Box::new(door))?;
+    let gauge = |name: &str, help: &str, value: u64| {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(Box::new(gauge))
+    };
+    let (log, store) = (app.ports.log.bounds(), app.ports.store.figures());
+    gauge("axle_log_first_offset", "Oldest record that is kept.", log.first.0)?;
+    gauge("axle_log_durable_offset", "One past the newest durable record.", log.durable.0)?;
+    gauge("axle_log_appended_offset", "One past the newest record.", log.appended.0)?;
+    gauge("axle_log_bytes", "Bytes of the log on disk.", log.bytes)?;
+    let rows = store.recent_rows + store.file_rows;
+    gauge("axle_store_rows", "Rows of the store, in memory and in files.", rows)?;
+    gauge("axle_store_recent_rows", "Rows of the store in memory.", store.recent_rows)?;
+    gauge("axle_store_files", "Files of the store.", store.files)?;
+    gauge("axle_store_bytes", "Bytes of the files of the store.", store.file_bytes)?;
+    gauge("axle_devices", "Registered devices.", app.registry.device_count() as u64)?;
+    let open = app.ports.link.connection_count() as u64;
+    gauge("axle_device_connections", "Open connections of devices.", open)?;
+    let collapsed = IntCounter::new(
+        "axle_store_collapsed_rows_total",
+        "Rows that merged into an equal one, as far as merges have seen.",
+    )?;
+    collapsed.inc_by(store.collapsed_rows);
+    registry.register(Box::new(collapsed))?;
+    let lag = Opts::new(
+        "axle_projection_lag_records",
+        "Durable records that a projection has not applied yet.",
+    );
+    let lag = IntGaugeVec::new(lag, &["projection"])?;
+    let positions = app.positions();
+    for (name, applied) in [("store", positions.store), ("state", positions.state)] {
+        let behind = positions.appended.0.saturating_sub(applied.0);
+        lag.with_label_values(&[name]).set(i64::try_from(behind).unwrap_or(i64::MAX));
+    }
+    registry.register(Box::new(lag))?;
+    Ok(registry)
+}

@@ -1,0 +1,122 @@
+//! Token buckets: so many uploads per minute and key, bursts of a whole minute allowed.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Most keys that are remembered; full buckets are forgotten first.
+const KEYS_MAX: usize = 65_536;
+
+/// What a bucket says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Verdict {
+    /// Requests per minute.
+    pub(crate) limit: u32,
+    /// Requests left at once.
+    pub(crate) remaining: u32,
+    /// Until the bucket is full again.
+    pub(crate) reset: Duration,
+    /// How long to wait; `None` when the request may pass.
+    pub(crate) wait: Option<Duration>,
+}
+
+struct Bucket {
+    level: f64,
+    at: Instant,
+}
+
+/// One bucket per key.
+pub(crate) struct Buckets<K> {
+    per_minute: u32,
+    buckets: Mutex<HashMap<K, Bucket>>,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    /// Buckets of that many requests per minute.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self { per_minute: per_minute.max(1), buckets: Mutex::default() }
+    }
+
+    /// Requests per minute and key.
+    pub(crate) fn per_minute(&self) -> u32 {
+        self.per_minute
+    }
+
+    /// Takes one request out of the bucket of a key.
+    pub(crate) fn take(&self, key: K, now: Instant) -> Verdict {
+        let full = f64::from(self.per_minute);
+        let per_second = full / 60.0;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= KEYS_MAX && !buckets.contains_key(&key) {
+            buckets.retain(|_, bucket| level(bucket, now, per_second) < full);
+            // All are in use: a crowd of keys must not grow the map, so the new one waits.
+            if buckets.len() >= KEYS_MAX {
+                let wait = Some(Duration::from_secs(1));
+                return Verdict { limit: self.per_minute, remaining: 0, reset: SECOND, wait };
+            }
+        }
+        let bucket = buckets.entry(key).or_insert(Bucket { level: full, at: now });
+        bucket.level = level(bucket, now, per_second).min(full);
+        bucket.at = now;
+        let wait = if bucket.level >= 1.0 {
+            bucket.level -= 1.0;
+            None
+        } else {
+            Some(Duration::from_secs_f64((1.0 - bucket.level) / per_second))
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "a level is between 0 and a u32")]
+        let remaining = bucket.level as u32;
+        Verdict {
+            limit: self.per_minute,
+            remaining,
+            reset: Duration::from_secs_f64((full - bucket.level) / per_second),
+            wait,
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn level(bucket: &Bucket, now: Instant, per_second: f64) -> f64 {
+    bucket.level + now.saturating_duration_since(bucket.at).as_secs_f64() * per_second
+}
+
+/// The part of an address that one subscriber has: an IPv6 customer owns a whole /64.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_minute_and_no_more_and_others_are_untouched() {
+        let buckets = Buckets::new(60);
+        let now = Instant::now();
+        assert!((0..60).all(|_| buckets.take("a", now).wait.is_none()));
+        let refused = buckets.take("a", now);
+        assert_eq!((refused.remaining, refused.wait), (0, Some(SECOND)));
+        assert_eq!(refused.reset, Duration::from_secs(60));
+        assert!(buckets.take("b", now).wait.is_none());
+        assert!(buckets.take("a", now + SECOND).wait.is_none());
+        assert!(buckets.take("a", now + SECOND).wait.is_some());
+    }
+
+    #[test]
+    fn one_customer_is_one_key() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

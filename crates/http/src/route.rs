@@ -1,0 +1,72 @@
+//! The table of the API's routes: each with its promise and its handler.
+
+mod certificates;
+mod commands;
+mod devices;
+mod events;
+mod instance;
+mod quarantine;
+mod query;
+mod telemetry;
+mod tokens;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::api::Api;
+use crate::operation::Operation;
+
+/// Every route of the API.
+pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
+    vec![
+        route(&uploads::CREATE, uploads::create),
+        route(&devices::LIST, devices::list),
+        route(&devices::GET, devices::get),
+        route(&devices::PUT, devices::put),
+        route(&devices::PATCH, devices::patch),
+        route(&devices::DELETE, devices::delete),
+        route(&devices::REVOKE, devices::revoke),
+        route(&certificates::LIST, certificates::list),
+        route(&certificates::CREATE, certificates::create),
+        route(&telemetry::STATE, telemetry::state),
+        route(&telemetry::HISTORY, telemetry::history),
+        route(&query::RUN, query::run),
+        route(&commands::CREATE, commands::create),
+        route(&commands::LIST, commands::list),
+        route(&commands::GET, commands::get),
+        route(&commands::CANCEL, commands::cancel),
+        route(&quarantine::LIST, quarantine::list),
+        route(&quarantine::GET, quarantine::get),
+        route(&quarantine::REPLAY, quarantine::replay),
+        route(&tokens::CREATE, tokens::create),
+        route(&tokens::LIST, tokens::list),
+        route(&tokens::DELETE, tokens::delete),
+        route(&events::FOLLOW, events::follow),
+        route(&instance::POSITIONS, instance::positions),
+        route(&instance::LIMITS, instance::limits),
+        route(&instance::CA, instance::authority),
+        route(&instance::LOGIN_LINK, instance::create_login_link),
+    ]
+}
+
+/// Every promise of the API, in the order of the table.
+pub(crate) fn operations() -> Vec<&'static Operation> {
+    table().into_iter().map(|(operation, _)| operation).collect()
+}
+
+fn route<T: 'static>(
+    operation: &'static Operation,
+    handler: impl Handler<T, Arc<Api>>,
+) -> (&'static Operation, MethodRouter<Arc<Api>>) {
+    let method = match operation.method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "PATCH" => MethodFilter::PATCH,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
+    (operation, on(method, handler))
+}

@@ -1,0 +1,75 @@
+//! `/devices/{id}/certificates`: what lets a device in.
+
+use std::sync::Arc;
+
+use axle_domain::{Access, limit};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::answer::{json_answer, optional_time, page, time};
+use crate::api::Api;
+use crate::call::{Answer, Call};
+use crate::field::Fields;
+use crate::operation::{JSON, OPERATION, Operation, json_body, reply};
+use crate::problem::Problem;
+
+const PATH: &str = "/api/v1/devices/{id}/certificates";
+
+pub(super) static LIST: Operation = Operation {
+    id: "listCertificates",
+    path: PATH,
+    tag: "Devices",
+    summary: "List the certificates of a device",
+    rights: "`read:DEVICE`, `command:DEVICE` or `admin`",
+    replies: &[reply(200, "CertificatePage", "All certificates that were bound to the device.")],
+    problems: &[404],
+    ..OPERATION
+};
+
+pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let id = call.device_for(&api, |id| Access::Read(id))?;
+    let certificates = api.app.devices.certificates(&id).await?;
+    let items = certificates.iter().map(|certificate| {
+        json!({
+            "fingerprint": certificate.fingerprint.to_string(),
+            "not_before": time(certificate.not_before),
+            "not_after": time(certificate.not_after),
+            "revoked_at": optional_time(certificate.revoked_at),
+        })
+    });
+    Ok(page(items.collect(), None))
+}
+
+pub(super) static CREATE: Operation = Operation {
+    id: "createCertificate",
+    method: "POST",
+    path: PATH,
+    tag: "Devices",
+    summary: "Sign a certificate for a device",
+    description: "The key stays with whoever made the signing request; its own signature proves \
+        that they have it. Whatever subject it asks for, the certificate names this device.",
+    rights: "`admin`",
+    body: json_body("CertificateInput"),
+    replies: &[reply(201, "IssuedCertificate", "The certificate, bound to the device.")],
+    problems: &[403, 404, 415, 422],
+    ..OPERATION
+};
+
+pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
+    call.require_administrator()?;
+    let id = call.device()?;
+    let body = call.json(JSON, limit::REQUEST_BYTES_MAX).await?;
+    let mut fields = Fields::read(&body)?;
+    let request = fields.text("csr");
+    fields.finish()?;
+    let issued = api.app.devices.issue_certificate(&id, &request).await;
+    let issued = issued.map_err(|error| Problem::from(error).at("/csr"))?;
+    let body = json!({
+        "certificate": issued.pem,
+        "ca": issued.authority_pem,
+        "fingerprint": issued.certificate.fingerprint.to_string(),
+        "not_after": time(issued.certificate.not_after),
+    });
+    Ok(json_answer(StatusCode::CREATED, &body))
+}

@@ -1,0 +1,154 @@
+//! Who looks at the console: one-time links, and the sessions that they open.
+//!
+//! A session reads the console's pages and nothing else; the API takes bearer tokens alone, so
+//! that no other site can make a browser act on it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axle_domain::Error;
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::random::random_secret;
+
+/// How long a link waits for its one use.
+pub(crate) const LINK_TIME_MAX: Duration = Duration::from_secs(3600);
+/// How long a session lasts.
+pub(crate) const SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
+/// Most links that wait; the oldest goes first.
+const LINKS_MAX: usize = 64;
+/// Most sessions; the oldest goes first.
+const SESSIONS_MAX: usize = 256;
+/// The cookie's name.
+const COOKIE_NAME: &str = "axle_session";
+
+/// Secrets by their hash, each until a moment. Looking up a hash tells a guesser nothing.
+struct Secrets {
+    until: Mutex<HashMap<[u8; 32], Instant>>,
+    count_max: usize,
+}
+
+impl Secrets {
+    fn new(count_max: usize) -> Self {
+        Self { until: Mutex::default(), count_max }
+    }
+
+    fn create(&self, lasts: Duration) -> Result<String, Error> {
+        let secret = random_secret()?;
+        let now = Instant::now();
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.retain(|_, end| *end > now);
+        while until.len() >= self.count_max {
+            let Some(oldest) = until.iter().min_by_key(|(_, end)| **end).map(|(key, _)| *key)
+            else {
+                break;
+            };
+            until.remove(&oldest);
+        }
+        until.insert(hash(&secret), now + lasts);
+        Ok(secret)
+    }
+
+    fn take(&self, secret: &str) -> bool {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.remove(&hash(secret)).is_some_and(|end| end > Instant::now())
+    }
+
+    fn knows(&self, secret: &str) -> bool {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.get(&hash(secret)).is_some_and(|end| *end > Instant::now())
+    }
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// Links and sessions, in memory: a restart ends them.
+pub(crate) struct Sessions {
+    links: Secrets,
+    sessions: Secrets,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { links: Secrets::new(LINKS_MAX), sessions: Secrets::new(SESSIONS_MAX) }
+    }
+}
+
+impl Sessions {
+    /// Makes a link's path; it works once.
+    ///
+    /// # Errors
+    /// `Internal`, when the operating system gives no randomness.
+    pub(crate) fn create_link(&self) -> Result<String, Error> {
+        Ok(format!("/login?code={}", self.links.create(LINK_TIME_MAX)?))
+    }
+
+    /// Uses a link's code up; returns the cookie of a new session.
+    ///
+    /// # Errors
+    /// `Internal`, when the operating system gives no randomness.
+    pub(crate) fn open(&self, code: &str) -> Result<Option<String>, Error> {
+        if !self.links.take(code) {
+            return Ok(None);
+        }
+        let secret = self.sessions.create(SESSION_TIME_MAX)?;
+        let seconds = SESSION_TIME_MAX.as_secs();
+        Ok(Some(format!(
+            "{COOKIE_NAME}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}"
+        )))
+    }
+
+    /// Whether a request carries a live session.
+    pub(crate) fn is_open(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).any(|line| {
+            line.split(';').any(|pair| {
+                let pair = pair.trim().split_once('=');
+                pair.is_some_and(|(name, value)| name == COOKIE_NAME && self.sessions.knows(value))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(path: &str) -> &str {
+        path.strip_prefix("/login?code=").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_works_once_and_a_session_ends() {
+        let sessions = Sessions::default();
+        let link = sessions.create_link().unwrap();
+        let cookie = sessions.open(code(&link)).unwrap().unwrap();
+        assert_eq!(sessions.open(code(&link)).unwrap(), None);
+        let mut headers = HeaderMap::new();
+        assert!(!sessions.is_open(&headers));
+        let pair = cookie.split(';').next().unwrap();
+        headers.insert(COOKIE, format!("a=b; {pair}").parse().unwrap());
+        assert!(sessions.is_open(&headers));
+        tokio::time::advance(SESSION_TIME_MAX).await;
+        assert!(!sessions.is_open(&headers));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn links_are_bounded_and_expire() {
+        let sessions = Sessions::default();
+        let first = sessions.create_link().unwrap();
+        for _ in 0..LINKS_MAX {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            sessions.create_link().unwrap();
+        }
+        assert_eq!(sessions.open(code(&first)).unwrap(), None, "pushed out");
+        let last = sessions.create_link().unwrap();
+        tokio::time::advance(LINK_TIME_MAX).await;
+        assert_eq!(sessions.open(code(&last)).unwrap(), None, "expired");
+    }
+}
