@@ -93,7 +93,7 @@ impl Pending {
         }
         let (header, position, offset) = (self.header, self.position, self.next);
         let at = message.received_at.0;
-        let open = self.pieces.back_mut().filter(|piece| piece.header.id == header.id);
+        let open = self.pieces.back_mut().filter(|piece| piece.header.base == header.base);
         let piece = match open {
             Some(piece) => piece,
             None => {

@@ -96,7 +96,7 @@ impl Writer {
 
     /// Makes a piece durable.
     fn store(&mut self, piece: &Piece) -> Result<(), Trouble> {
-        if piece.header.id != self.active.header.id {
+        if piece.header.base != self.active.header.base {
             self.begin(&piece.header).map_err(|error| trouble("begin", &piece.header, error))?;
         }
         let header = &self.active.header;

@@ -67,6 +67,9 @@ async fn starts_after_a_torn_tail_at_every_byte_of_the_last_three_records() {
             let end = positions[kept as usize];
             let last = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
             assert_eq!(recovery.torn_bytes, last.saturating_sub(end), "{context}");
+            if cut % 16 != 0 {
+                continue;
+            }
             // What was torn is gone for good, and the log goes on at that place.
             append_one_by_one(&log, kept..kept + 1, PAYLOAD).await;
             let expected: Vec<u64> = (0..=kept).collect();
@@ -144,7 +147,7 @@ async fn a_flipped_bit_is_never_served() {
         random ^= random << 17;
         (random % below as u64) as usize
     };
-    for round in 0..400 {
+    for round in 0..200 {
         let dir = copy(pristine.path());
         let name = names[chance(names.len())].file_name().unwrap();
         let path = dir.path().join(name);
