@@ -1,5 +1,13 @@
 //! Open-loop load through the real doors.
 
+mod lane;
+mod order;
+mod probe;
+mod run;
+mod schedule;
+pub(crate) mod sent;
+pub(crate) mod verify;
+
 use std::time::Duration;
 
 use axle_domain::Error;
@@ -15,11 +23,10 @@ pub struct LoadPlan {
     pub profile: Profile,
     /// How many devices.
     pub devices: usize,
-    /// How many connections; 0 means one per device. A connection belongs to one device, so there
-    /// are at least as many connections as devices, unless `is_shared` is set.
+    /// How many connections, a multiple of the devices; 0 means one per device.
     pub connections: usize,
-    /// Whether a connection may publish for several devices: only a plain listener with
-    /// `mqtt.plain_access = "all"` accepts that.
+    /// Whether a connection speaks for several devices; `devices` is then a multiple of
+    /// `connections`. Only a plain listener with `mqtt.plain_access = "all"` accepts that.
     pub is_shared: bool,
     /// Messages per second over all connections; `None` sends as fast as the windows allow.
     pub rate: Option<f64>,
@@ -65,7 +72,54 @@ impl LoadPlan {
             server_pid: None,
         }
     }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        if self.connections == 0 { self.devices } else { self.connections }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let connections = self.connections();
+        let complaint = if self.devices == 0 || self.devices > DEVICES_MAX {
+            Some(format!("`devices` is 1 to {DEVICES_MAX}"))
+        } else if connections > DEVICES_MAX {
+            Some(format!("`connections` is at most {DEVICES_MAX}"))
+        } else if !self.is_shared && !connections.is_multiple_of(self.devices) {
+            Some(
+                "a connection speaks for one device: `connections` is a multiple of `devices`"
+                    .to_owned(),
+            )
+        } else if self.is_shared && (self.is_tls || !self.devices.is_multiple_of(connections)) {
+            Some(
+                "connections that speak for several devices need the plain listener, and \
+                 `devices` is a multiple of `connections`"
+                    .to_owned(),
+            )
+        } else if !(1..=WINDOW_MAX).contains(&self.window) {
+            Some(format!("`window` is 1 to {WINDOW_MAX}"))
+        } else if self.rate.is_some_and(|rate| !(0.001..=10_000_000.0).contains(&rate)) {
+            Some("`rate` is 0.001 to 10,000,000 messages per second".to_owned())
+        } else if !(0.0..=100.0).contains(&self.probes_per_s) {
+            Some("`probes_per_s` is 0 to 100".to_owned())
+        } else if self.duration.is_zero() || self.warm_up + self.duration > TIME_MAX {
+            Some(format!(
+                "`duration` is above 0, with the warm-up at most {} s",
+                TIME_MAX.as_secs()
+            ))
+        } else {
+            None
+        };
+        complaint.map_or(Ok(()), |message| Err(Error::invalid("load.plan_invalid", message)))
+    }
 }
+
+/// Most devices and most connections of a run.
+const DEVICES_MAX: usize = 100_000;
+/// Most messages of a connection that wait for their acknowledgement.
+const WINDOW_MAX: usize = 1024;
+/// Longest run.
+const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -202,6 +256,6 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 /// `Invalid` for a plan that cannot be; `Unavailable` when the server cannot be reached; else
 /// what the API answered. Errors of single connections are counted in the report instead.
 pub async fn run(plan: &LoadPlan, progress: OnProgress<'_>) -> Result<LoadReport, Error> {
-    let _ = (plan, progress);
-    std::future::ready(Err(Error::unavailable("x", "x"))).await
+    plan.check()?;
+    Box::pin(run::run(plan, progress)).await
 }

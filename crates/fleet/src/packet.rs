@@ -141,18 +141,10 @@ pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16, out:
 
 /// Writes PUBLISH at QoS 1. `topic` stays below 64 KiB.
 #[inline]
-pub(crate) fn publish(
-    version: Version,
-    topic: &str,
-    id: u16,
-    payload: &[u8],
-    is_again: bool,
-    out: &mut BytesMut,
-) {
+pub(crate) fn publish(version: Version, topic: &str, id: u16, payload: &[u8], out: &mut BytesMut) {
     let properties = usize::from(version == Version::V5);
-    let first = if is_again { 0x3a } else { 0x32 };
     out.reserve(topic.len() + payload.len() + 10);
-    header(first, 2 + topic.len() + 2 + properties + payload.len(), out);
+    header(0x32, 2 + topic.len() + 2 + properties + payload.len(), out);
     text(topic, out);
     out.put_u16(id);
     if version == Version::V5 {
@@ -205,11 +197,11 @@ mod tests {
         assert_eq!(v3, b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03b-1");
         let v5 = written(|out| connect(Version::V5, "b-1", 60, out));
         assert_eq!(v5, b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03b-1");
-        let v3 = written(|out| publish(Version::V3, "t", 7, b"hi", false, out));
+        let v3 = written(|out| publish(Version::V3, "t", 7, b"hi", out));
         assert_eq!(v3, b"\x32\x07\x00\x01t\x00\x07hi");
-        let v5 = written(|out| publish(Version::V5, "t", 7, b"hi", true, out));
-        assert_eq!(v5, b"\x3a\x08\x00\x01t\x00\x07\x00hi");
-        let long = written(|out| publish(Version::V3, "t", 1, &[0; 200], false, out));
+        let v5 = written(|out| publish(Version::V5, "t", 7, b"hi", out));
+        assert_eq!(v5, b"\x32\x08\x00\x01t\x00\x07\x00hi");
+        let long = written(|out| publish(Version::V3, "t", 1, &[0; 200], out));
         assert_eq!((&long[..3], long.len()), (&b"\x32\xcd\x01"[..], 3 + 205));
         let v5 = written(|out| subscribe(Version::V5, 2, "c/#", out));
         assert_eq!(v5, b"\x82\x09\x00\x02\x00\x00\x03c/#\x01");
