@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 use axle_log::disk::{Disk, DiskFile, RealDisk};
 
@@ -134,9 +134,25 @@ impl DiskFile for FaultyFile {
 
 const PAGE_BYTES: usize = 512;
 
-/// A disk in memory that knows what a loss of power would leave.
+/// A disk in memory that knows what a loss of power would leave, and can lose it at any operation.
 #[derive(Clone, Default)]
-pub(crate) struct PowerDisk(Arc<Mutex<Names>>);
+pub(crate) struct PowerDisk(Arc<Power>);
+
+#[derive(Default)]
+struct Power {
+    names: Mutex<Names>,
+    cut: Mutex<Cut>,
+}
+
+/// When the power is cut, and what was left then.
+#[derive(Default)]
+struct Cut {
+    operations: u64,
+    at: u64,
+    seed: u64,
+    promise: Arc<AtomicU64>,
+    left: Option<(PowerDisk, u64)>,
+}
 
 #[derive(Default)]
 struct Names {
@@ -145,7 +161,10 @@ struct Names {
 }
 
 #[derive(Default)]
-struct PowerFile(Mutex<Content>);
+struct PowerFile {
+    content: Mutex<Content>,
+    power: Weak<Power>,
+}
 
 #[derive(Clone, Default)]
 struct Content {
@@ -154,18 +173,34 @@ struct Content {
 }
 
 impl PowerDisk {
-    /// What a loss of power at this moment leaves: names and bytes that were synced, and of the
-    /// rest each page by chance.
-    pub(crate) fn cut(&self, mut chance: impl FnMut() -> bool) -> Self {
-        let names = self.0.lock().unwrap();
-        let mut left = BTreeMap::new();
-        for (path, file) in &names.synced {
-            let content = file.0.lock().unwrap().clone();
-            let length = if chance() {
-                content.now.len().max(content.synced.len())
-            } else {
-                content.synced.len()
-            };
+    /// A disk that notes what a cut before an operation (counted from 1) would leave, and what
+    /// was promised by then.
+    pub(crate) fn cut_at(at: u64, seed: u64, promise: Arc<AtomicU64>) -> Self {
+        let disk = Self::default();
+        *disk.0.cut.lock().unwrap() = Cut { at, seed, promise, ..Cut::default() };
+        disk
+    }
+
+    /// What the cut left and what was promised, once it happened.
+    pub(crate) fn left(&self) -> Option<(Self, u64)> {
+        self.0.cut.lock().unwrap().left.clone()
+    }
+
+    /// Names and bytes that were synced, and of the rest each page by chance.
+    fn leftover(&self, seed: u64) -> Self {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut chance = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random & 1024 == 0
+        };
+        let left = Self::default();
+        let mut files = BTreeMap::new();
+        for (path, file) in &self.0.names.lock().unwrap().synced {
+            let content = file.content.lock().unwrap().clone();
+            let longest = content.now.len().max(content.synced.len());
+            let length = if chance() { longest } else { content.synced.len() };
             let mut bytes = vec![0; length];
             for (page, place) in bytes.chunks_mut(PAGE_BYTES).enumerate() {
                 let source = if chance() { &content.now } else { &content.synced };
@@ -173,50 +208,82 @@ impl PowerDisk {
                 let end = (begin + place.len()).min(source.len());
                 place[..end - begin].copy_from_slice(&source[begin..end]);
             }
-            let content = Content { now: bytes.clone(), synced: bytes };
-            left.insert(path.clone(), Arc::new(PowerFile(Mutex::new(content))));
+            let content = Mutex::new(Content { now: bytes.clone(), synced: bytes });
+            let file = PowerFile { content, power: Arc::downgrade(&left.0) };
+            files.insert(path.clone(), Arc::new(file));
         }
-        Self(Arc::new(Mutex::new(Names { now: left.clone(), synced: left })))
+        *left.0.names.lock().unwrap() = Names { now: files.clone(), synced: files };
+        left
+    }
+
+    /// Before every operation that changes something.
+    fn tick(&self) {
+        let mut cut = self.0.cut.lock().unwrap();
+        cut.operations += 1;
+        if cut.operations == cut.at {
+            let promised = cut.promise.load(Ordering::SeqCst);
+            cut.left = Some((self.leftover(cut.seed), promised));
+        }
+    }
+}
+
+impl PowerFile {
+    fn tick(&self) {
+        if let Some(power) = self.power.upgrade() {
+            PowerDisk(power).tick();
+        }
     }
 }
 
 impl Disk for PowerDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = Arc::new(PowerFile::default());
-        self.0.lock().unwrap().now.insert(path.to_owned(), Arc::clone(&file));
+        self.tick();
+        let power = Arc::downgrade(&self.0);
+        let file = Arc::new(PowerFile { power, ..PowerFile::default() });
+        self.0.names.lock().unwrap().now.insert(path.to_owned(), Arc::clone(&file));
         Ok(file)
     }
 
     fn open(&self, path: &Path, _is_writable: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.0.lock().unwrap().now.get(path).cloned();
+        let file = self.0.names.lock().unwrap().now.get(path).cloned();
         Ok(file.ok_or(io::ErrorKind::NotFound)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let names = &mut self.0.lock().unwrap().now;
+        self.tick();
+        let names = &mut self.0.names.lock().unwrap().now;
         let file = names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         names.insert(to.to_owned(), file);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.lock().unwrap().now.remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        self.tick();
+        self.0
+            .names
+            .lock()
+            .unwrap()
+            .now
+            .remove(path)
+            .map(drop)
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
-        let mut names = self.0.lock().unwrap();
+        self.tick();
+        let mut names = self.0.names.lock().unwrap();
         names.synced = names.now.clone();
         Ok(())
     }
 
     fn list(&self, _folder: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(self.0.lock().unwrap().now.keys().cloned().collect())
+        Ok(self.0.names.lock().unwrap().now.keys().cloned().collect())
     }
 }
 
 impl DiskFile for PowerFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let content = self.0.lock().unwrap();
+        let content = self.content.lock().unwrap();
         let begin = usize::try_from(position).unwrap().min(content.now.len());
         let count = buffer.len().min(content.now.len() - begin);
         buffer[..count].copy_from_slice(&content.now[begin..begin + count]);
@@ -224,7 +291,8 @@ impl DiskFile for PowerFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        let mut content = self.0.lock().unwrap();
+        self.tick();
+        let mut content = self.content.lock().unwrap();
         let begin = usize::try_from(position).unwrap();
         let end = begin + bytes.len();
         if content.now.len() < end {
@@ -235,14 +303,16 @@ impl DiskFile for PowerFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut content = self.0.lock().unwrap();
+        self.tick();
+        let mut content = self.content.lock().unwrap();
         content.synced = content.now.clone();
         Ok(())
     }
 
     fn allocate(&self, _from: u64, to: u64) -> io::Result<()> {
         let to = usize::try_from(to).unwrap();
-        let mut content = self.0.lock().unwrap();
+        self.tick();
+        let mut content = self.content.lock().unwrap();
         if content.now.len() < to {
             content.now.resize(to, 0);
         }
@@ -250,11 +320,12 @@ impl DiskFile for PowerFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.lock().unwrap().now.resize(usize::try_from(length).unwrap(), 0);
+        self.tick();
+        self.content.lock().unwrap().now.resize(usize::try_from(length).unwrap(), 0);
         Ok(())
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().now.len() as u64)
+        Ok(self.content.lock().unwrap().now.len() as u64)
     }
 }
