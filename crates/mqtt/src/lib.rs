@@ -1,1 +1,30 @@
-//! placeholder
+//! The device gateway: listeners, packets, sessions, and the authority that signs device
+//! certificates.
+//!
+//! What this crate is not: it decides nothing about devices (the registry in `axle-app` does) and
+//! understands no payload. It takes publishes to the log, acknowledges what is durable, and brings
+//! commands to live subscriptions.
+//!
+//! Reading order: [`Gateway`] (sockets), `admit` (from a socket to a session), `connection` (one
+//! loop: read packet, dispatch, write), `session` (what each packet means), [`Sessions`] (who is
+//! there, and the way down).
+
+mod admit;
+mod authority;
+mod connection;
+mod gateway;
+mod goodbye;
+mod identity;
+mod link;
+mod metrics;
+mod packet;
+mod session;
+mod sessions;
+mod settings;
+mod tls;
+
+pub use authority::{DeviceAuthority, new_key_and_request};
+pub use gateway::{Gateway, GatewayParts};
+pub use sessions::Sessions;
+pub use settings::{PlainAccess, Settings};
+pub use tls::device_listener_config;

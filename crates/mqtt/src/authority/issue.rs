@@ -1,0 +1,152 @@
+//! From a signing request to a device's certificate.
+
+use std::time::Duration;
+
+use axle_domain::{Certificate, DeviceId, Error, Fingerprint, Timestamp};
+use rcgen::{
+    CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// How long a device's certificate is valid.
+const LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+/// In microseconds.
+pub(super) const HOUR: i64 = 3600 * 1_000_000;
+/// No request of an accepted key comes near this.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+const CURVE_P256: &str = "1.2.840.10045.3.1.7";
+const CURVE_P384: &str = "1.3.132.0.34";
+
+/// A new ECDSA P-256 key (PKCS#8, PEM) and a signing request (PEM) that names the device.
+///
+/// # Errors
+/// `Internal`, when the machine has no randomness.
+pub fn new_key_and_request(device: &DeviceId) -> Result<(String, String), Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(our_mistake)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    name(&mut params, device)?;
+    let request = params.serialize_request(&key).and_then(|request| request.pem());
+    Ok((key.serialize_pem(), request.map_err(our_mistake)?))
+}
+
+/// Signs a request. Only its key is taken over; the subject is ours to say.
+pub(super) fn sign(
+    issuer: &Issuer<'static, KeyPair>,
+    device: &DeviceId,
+    request_pem: &str,
+    now: Timestamp,
+) -> Result<(Certificate, String), Error> {
+    if request_pem.len() > REQUEST_BYTES_MAX {
+        let (limit, actual) = (REQUEST_BYTES_MAX as u64, request_pem.len() as u64);
+        let message = format!("a signing request is at most {limit} bytes");
+        return Err(
+            Error::invalid("certificate.request_too_large", message).with_limit(limit, actual)
+        );
+    }
+    let der = CertificateSigningRequestDer::from_pem_slice(request_pem.as_bytes())
+        .map_err(|_error| refused("it is not PEM with a CERTIFICATE REQUEST"))?;
+    let (_, parsed) =
+        X509CertificationRequest::from_der(&der).map_err(|_error| refused("it is not PKCS#10"))?;
+    let key = &parsed.certification_request_info.subject_pki;
+    check_key(key)?;
+    // This checks the request's signature: whoever asks holds the key.
+    let mut request = CertificateSigningRequestParams::from_der(&der)
+        .map_err(|error| refused(&error.to_string()))?;
+    request.params = device_params(device, now)?;
+    let signed = request.signed_by(issuer).map_err(our_mistake)?;
+    let (_, issued) = x509_parser::parse_x509_certificate(signed.der())
+        .map_err(|error| Error::internal("certificate.unreadable", error.to_string()))?;
+    if issued.public_key().raw != key.raw {
+        return Err(refused("sign it with SHA-256 for a P-256 key and SHA-384 for a P-384 key"));
+    }
+    let certificate = Certificate {
+        fingerprint: Fingerprint(Sha256::digest(signed.der()).into()),
+        device: device.clone(),
+        not_before: timestamp(issued.validity().not_before),
+        not_after: timestamp(issued.validity().not_after),
+        revoked_at: None,
+    };
+    Ok((certificate, signed.pem()))
+}
+
+fn device_params(device: &DeviceId, now: Timestamp) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    name(&mut params, device)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.serial_number = Some(serial()?);
+    // A device's clock may be a little behind ours when it checks its own certificate.
+    set_validity(&mut params, now.shifted(-HOUR), now.after(LIFE));
+    Ok(params)
+}
+
+fn name(params: &mut CertificateParams, device: &DeviceId) -> Result<(), Error> {
+    // X.520 ends a common name at 64 characters; a longer id stands in the SAN alone.
+    if device.as_str().len() <= 64 {
+        let common_name = DnValue::Utf8String(device.as_str().to_owned());
+        params.distinguished_name.push(DnType::CommonName, common_name);
+    }
+    let uri = format!("{}{device}", crate::identity::DEVICE_URI);
+    let uri = uri.try_into().map_err(our_mistake)?;
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    Ok(())
+}
+
+fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Error> {
+    const FORMS: &str = "use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
+    let curve = key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+    let is_accepted = match key.parsed() {
+        Ok(PublicKey::EC(_)) => {
+            curve.is_some_and(|curve| [CURVE_P256, CURVE_P384].contains(&&*curve.to_id_string()))
+        }
+        Ok(PublicKey::RSA(rsa)) => (2048..=4096).contains(&rsa.key_size()),
+        _ => key.algorithm.algorithm.to_id_string() == "1.3.101.112",
+    };
+    if is_accepted { Ok(()) } else { Err(refused(&format!("its key is not accepted: {FORMS}"))) }
+}
+
+/// 16 random octets, positive and without a leading zero.
+pub(super) fn serial() -> Result<SerialNumber, Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::internal("random.unavailable", error.to_string()))?;
+    if let Some(first) = bytes.first_mut() {
+        *first = (*first & 0x7f) | 0x40;
+    }
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// Sets the validity of a certificate, in whole seconds.
+pub(super) fn set_validity(params: &mut CertificateParams, from: Timestamp, to: Timestamp) {
+    let since_epoch =
+        |at: Timestamp| Duration::from_secs(u64::try_from(at.micros() / 1_000_000).unwrap_or(0));
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_epoch(from);
+    params.not_after = epoch + since_epoch(to);
+}
+
+pub(super) fn timestamp(time: x509_parser::time::ASN1Time) -> Timestamp {
+    Timestamp::from_millis(time.timestamp().saturating_mul(1000)).unwrap_or_default()
+}
+
+fn refused(reason: &str) -> Error {
+    Error::invalid(
+        "certificate.request_invalid",
+        format!("the signing request is not acceptable: {reason}"),
+    )
+}
+
+pub(super) fn our_mistake(error: rcgen::Error) -> Error {
+    Error::internal("authority.failed", "the certificate could not be made").with_source(error)
+}

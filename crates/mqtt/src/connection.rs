@@ -1,0 +1,379 @@
+//! One loop per connection: read packets, have them handled, write what comes of it.
+//!
+//! The loop is written as one `poll`, so that an idle connection is its socket, a timer and a few
+//! words: bytes are read into a buffer that all connections of a thread share, and every buffer of
+//! a connection's own exists only while there is something in it.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axle_domain::{Error, Offset, limit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::goodbye;
+use crate::packet::header;
+use crate::packet::refusal::Refusal;
+use crate::packet::write;
+use crate::session::{End, Flow, Session, Wait, Waiting};
+
+const INPUT_BYTES: usize = 64 * 1024;
+/// With more than this unsent nothing is read: the client has to take its answers first.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
+/// Reads of one turn; then others get theirs.
+const READS_PER_TURN: usize = 8;
+
+thread_local! {
+    /// Where all connections of a thread read into.
+    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; INPUT_BYTES]);
+}
+
+/// How long silence may last, and how long the connection may.
+pub(crate) struct Times {
+    /// One and a half times the keep alive.
+    pub(crate) silence_max: Option<Duration>,
+    /// When the client certificate ends.
+    pub(crate) ends_at: Option<Instant>,
+}
+
+/// What a connection begins with.
+pub(crate) struct Start {
+    pub(crate) times: Times,
+    pub(crate) peer: SocketAddr,
+    /// What came after the CONNECT.
+    pub(crate) held: Vec<u8>,
+    /// The CONNACK.
+    pub(crate) out: Vec<u8>,
+}
+
+/// A client that has been let in, and its socket.
+pub(crate) struct Connection<S> {
+    socket: S,
+    session: Session,
+    /// Bytes that were read and not handled: part of a packet, or what has to wait.
+    held: Vec<u8>,
+    /// Whether the held bytes wait for something else than more bytes.
+    waits_for: Option<Wait>,
+    /// Bytes to be written, from `written` on.
+    out: Vec<u8>,
+    written: usize,
+    needs_flush: bool,
+    commit: Option<(Offset, Waiting<Result<(), Error>>)>,
+    room: Option<Waiting<()>>,
+    times: Times,
+    peer: SocketAddr,
+    heard_at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Set when we end the connection as soon as nothing waits for a commit.
+    ending: Option<Refusal>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(crate) fn new(socket: S, session: Session, start: Start) -> Self {
+        let heard_at = Instant::now();
+        let mut connection = Self {
+            socket,
+            session,
+            held: start.held,
+            waits_for: None,
+            out: start.out,
+            written: 0,
+            needs_flush: false,
+            commit: None,
+            room: None,
+            times: start.times,
+            peer: start.peer,
+            heard_at,
+            timer: None,
+            ending: None,
+        };
+        connection.timer =
+            connection.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        connection
+    }
+
+    /// Serves the client until the connection ends.
+    pub(crate) async fn run(mut self) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        // In a box: every connection would keep room for its end otherwise.
+        Box::pin(self.finish(end)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        match self.turn(cx) {
+            Err(end) => Poll::Ready(end),
+            Ok(()) => Poll::Pending,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.session.link.waker.register(cx.waker());
+        if self.session.link.take_news() {
+            self.take_news()?;
+        }
+        self.poll_commit(cx)?;
+        self.poll_room(cx);
+        let read = self.poll_input(cx);
+        self.session.flush_counts();
+        read?;
+        // After the input: what came while the whole process slept counts as heard.
+        self.poll_timer(cx)?;
+        self.poll_commit(cx)?;
+        if let (Some(refusal), false) = (self.ending, self.session.has_pending()) {
+            return Err(End::Refused(refusal));
+        }
+        self.session.deliver(&mut self.out)?;
+        self.poll_output(cx)
+    }
+
+    fn take_news(&mut self) -> Result<(), End> {
+        match self.session.link.closing() {
+            // What was taken is acknowledged before we go.
+            Some(Refusal::SHUTTING_DOWN) => {
+                self.ending = Some(Refusal::SHUTTING_DOWN);
+                Ok(())
+            }
+            Some(refusal) => Err(End::Refused(refusal)),
+            None => {
+                self.session.expect_deliveries();
+                Ok(())
+            }
+        }
+    }
+
+    /// Acknowledges what a commit has made safe; one wake-up per commit, not per message.
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            if self.commit.is_none() {
+                self.commit = self.session.wait_for_commit();
+            }
+            let Some((_, commit)) = &mut self.commit else { return Ok(()) };
+            let Poll::Ready(result) = commit.as_mut().poll(cx) else { return Ok(()) };
+            let Some((offset, _)) = self.commit.take() else { return Ok(()) };
+            if result.is_err() {
+                return Err(Refusal::UNAVAILABLE.into());
+            }
+            self.session.release_durable(offset, &mut self.out);
+            if self.waits_for == Some(Wait::Commit) {
+                self.waits_for = None;
+            }
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) {
+        if self.waits_for != Some(Wait::Room) {
+            return;
+        }
+        let room = self.room.get_or_insert_with(|| self.session.wait_for_room());
+        if room.as_mut().poll(cx).is_ready() {
+            self.room = None;
+            self.waits_for = None;
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let silence = self.times.silence_max.map(|silence| self.heard_at + silence);
+        match (silence, self.times.ends_at) {
+            (Some(silence), Some(ends)) => Some(silence.min(ends)),
+            (silence, ends) => silence.or(ends),
+        }
+    }
+
+    /// The timer is set once per keep alive, not once per packet.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let Some(timer) = &mut self.timer else { return Ok(()) };
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if self.times.ends_at.is_some_and(|ends| ends <= now) {
+                return Err(Refusal::CERTIFICATE_ENDED.into());
+            }
+            // Where we do not read, the silence is ours.
+            if self.waits_for.is_some() || self.out.len() > UNSENT_BYTES_MAX {
+                self.heard_at = now;
+            }
+            let silence = self.times.silence_max.map(|silence| self.heard_at + silence);
+            // [MQTT-3.1.2-22]
+            if silence.is_some_and(|silence| silence <= now) {
+                return Err(Refusal::KEEP_ALIVE.into());
+            }
+            let Some(next) = silence.into_iter().chain(self.times.ends_at).min() else { break };
+            timer.as_mut().reset(next);
+        }
+        Ok(())
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        for _ in 0..READS_PER_TURN {
+            if self.ending.is_some() || self.out.len() > UNSENT_BYTES_MAX {
+                return Ok(());
+            }
+            if self.waits_for.is_none() && !self.held.is_empty() {
+                let held = std::mem::take(&mut self.held);
+                let handled = self.handle_packets(&held)?;
+                self.held = rest_of(held, handled);
+            }
+            if self.waits_for.is_some() {
+                return self.arm(cx);
+            }
+            let read = INPUT.with_borrow_mut(|input| {
+                let mut buffer = ReadBuf::new(input);
+                match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Err(_)) => Poll::Ready(Err(End::Gone)),
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                        Poll::Ready(Err(End::Gone))
+                    }
+                    Poll::Ready(Ok(())) => Poll::Ready(self.take_in(buffer.filled())),
+                }
+            });
+            match read {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(result) => result?,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Makes sure that what the input waits for wakes the task.
+    fn arm(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.poll_room(cx);
+        self.poll_commit(cx)?;
+        if self.waits_for.is_none() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Takes fresh bytes: completes the packet that is held, then handles the rest in place.
+    fn take_in(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+        self.heard_at = Instant::now();
+        while !self.held.is_empty() && !bytes.is_empty() {
+            let missing = match header::peek(&self.held, limit::PACKET_BYTES_MAX)? {
+                Some(header) => header.length.saturating_sub(self.held.len()),
+                None => 1,
+            };
+            let (more, rest) = bytes.split_at(missing.min(bytes.len()));
+            self.held.extend_from_slice(more);
+            bytes = rest;
+            // Also with only the header complete: a packet without a body is whole then.
+            let held = std::mem::take(&mut self.held);
+            let handled = self.handle_packets(&held)?;
+            self.held = rest_of(held, handled);
+            if self.waits_for.is_some() {
+                self.held.extend_from_slice(bytes);
+                return Ok(());
+            }
+        }
+        let handled = self.handle_packets(bytes)?;
+        if let Some(rest) = bytes.get(handled..)
+            && !rest.is_empty()
+        {
+            self.held.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Handles whole packets from the start of these bytes; returns how many bytes they were.
+    fn handle_packets(&mut self, bytes: &[u8]) -> Result<usize, End> {
+        let mut handled = 0;
+        while let Some(rest) = bytes.get(handled..) {
+            let Some(header) = header::peek(rest, limit::PACKET_BYTES_MAX)? else { break };
+            let Some(body) = rest.get(header.body_at..header.length) else { break };
+            match self.session.handle(header, body, &mut self.out)? {
+                Flow::Next => handled += header.length,
+                Flow::Later(wait) => {
+                    self.waits_for = Some(wait);
+                    break;
+                }
+            }
+        }
+        Ok(handled)
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let was_full = self.out.len() > UNSENT_BYTES_MAX;
+        loop {
+            match self.poll_write_out(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(_)) => return Err(End::Gone),
+                Poll::Ready(Ok(())) => {}
+            }
+            // What did not fit into the buffer before does now.
+            self.session.deliver(&mut self.out)?;
+            if self.out.is_empty() {
+                break;
+            }
+        }
+        if was_full {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while let Some(rest) = self.out.get(self.written..)
+            && !rest.is_empty()
+        {
+            let count = ready!(Pin::new(&mut self.socket).poll_write(cx, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.needs_flush = true;
+        }
+        if !self.out.is_empty() {
+            self.out = Vec::new();
+            self.written = 0;
+        }
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    async fn finish(mut self, end: End) {
+        if let End::Refused(refusal) = end {
+            if refusal.is_clients_fault() {
+                self.session.shared.metrics.count_malformed(refusal.label);
+            }
+            let version = self.session.version();
+            write::put_disconnect(&mut self.out, version, refusal.code, refusal.text);
+            let rest = self.out.get(self.written..).unwrap_or_default();
+            goodbye::say(&mut self.socket, rest).await;
+        }
+        let link = Arc::clone(&self.session.link);
+        tracing::debug!(
+            device.id = link.device.as_ref().map(tracing::field::display),
+            connection = link.id.0,
+            peer = %self.peer,
+            reason = end.reason(),
+            "connection ended"
+        );
+        self.session.leave();
+        if end != End::Goodbye {
+            self.session.send_will().await;
+        }
+        if matches!(end, End::Refused(_)) {
+            goodbye::linger(&mut self.socket).await;
+        }
+    }
+}
+
+/// What is left of a buffer after its first bytes were handled.
+fn rest_of(mut buffer: Vec<u8>, handled: usize) -> Vec<u8> {
+    if handled == 0 {
+        return buffer;
+    }
+    if handled >= buffer.len() {
+        return Vec::new();
+    }
+    buffer.drain(..handled);
+    buffer
+}

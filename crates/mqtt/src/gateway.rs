@@ -1,0 +1,242 @@
+//! Listeners: sockets come in here, a bounded number at a time, and all leave together.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axle_app::App;
+use axle_domain::{Error, Kind};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admit::{Door, Visitor};
+use crate::metrics::Metrics;
+use crate::session::Shared;
+use crate::sessions::Sessions;
+use crate::settings::{PlainAccess, Settings};
+
+/// Connections that the kernel keeps for us while we are busy.
+const BACKLOG: i32 = 4096;
+/// How long the connections have to end when the gateway stops.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+/// After so long without a word the kernel asks whether the other side is still there; it is the
+/// only one to notice where a 3.1.1 client has no keep alive.
+const PROBE_AFTER: Duration = Duration::from_secs(900);
+
+/// What a gateway is made of.
+pub struct GatewayParts {
+    /// What the operator has set.
+    pub settings: Settings,
+    /// The use cases.
+    pub app: Arc<App>,
+    /// The live connections; the same that `app` reaches devices through.
+    pub sessions: Arc<Sessions>,
+    /// TLS of `settings.listen`; see [`crate::device_listener_config`].
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Where metrics are registered.
+    pub metrics: prometheus::Registry,
+    /// Ends [`Gateway::run`].
+    pub stop: CancellationToken,
+}
+
+/// The device gateway with its sockets open.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listeners: Vec<(TcpListener, Door)>,
+    tls_address: Option<SocketAddr>,
+    plain_address: Option<SocketAddr>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Opens the listeners. Connections wait in the kernel until [`Gateway::run`].
+    ///
+    /// # Errors
+    /// `Invalid` for an address that is none, or a plain listener that others could reach;
+    /// `Unavailable` for one that cannot be opened.
+    pub async fn bind(parts: GatewayParts) -> Result<Self, Error> {
+        let GatewayParts { settings, app, sessions, tls, metrics, stop } = parts;
+        let (mut listeners, mut tls_address, mut plain_address) = (Vec::new(), None, None);
+        if let (Some(address), Some(tls)) = (resolve("mqtt.listen", &settings.listen).await?, tls) {
+            let listener = listen("mqtt.listen", address)?;
+            tls_address = listener.local_addr().ok();
+            listeners.push((listener, Door::Tls(tls)));
+        }
+        if let Some(address) = resolve("mqtt.plain_listen", &settings.plain_listen).await? {
+            check_plain(&settings, address)?;
+            let listener = listen("mqtt.plain_listen", address)?;
+            plain_address = listener.local_addr().ok();
+            listeners.push((listener, Door::Plain(settings.plain_access)));
+        }
+        let metrics = Metrics::new(&metrics)?;
+        let tracker = TaskTracker::new();
+        let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker });
+        Ok(Self { shared, listeners, tls_address, plain_address, stop })
+    }
+
+    /// Where devices connect, once it is known.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// Where local tools connect, if they may.
+    #[must_use]
+    pub fn plain_address(&self) -> Option<SocketAddr> {
+        self.plain_address
+    }
+
+    /// Serves until told to stop; then every connection acknowledges what is durable, hears why
+    /// it ends, and is closed. Returns when all tasks have ended.
+    pub async fn run(self) {
+        let unauthenticated =
+            Arc::new(Semaphore::new(self.shared.settings.unauthenticated_max.max(1)));
+        for (listener, door) in self.listeners {
+            let accept = Accept {
+                shared: Arc::clone(&self.shared),
+                unauthenticated: Arc::clone(&unauthenticated),
+                stop: self.stop.clone(),
+                door,
+            };
+            self.shared.tracker.spawn(accept.run(listener));
+        }
+        self.stop.cancelled().await;
+        self.shared.sessions.close_all();
+        self.shared.tracker.close();
+        if tokio::time::timeout(DRAIN_TIME_MAX, self.shared.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = self.shared.tracker.len(), "connections were slow to end");
+        }
+    }
+}
+
+/// The loop of one listener.
+struct Accept {
+    shared: Arc<Shared>,
+    unauthenticated: Arc<Semaphore>,
+    stop: CancellationToken,
+    door: Door,
+}
+
+impl Accept {
+    async fn run(self, listener: TcpListener) {
+        let mut pause = Pause::default();
+        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((socket, peer)) => {
+                    pause = Pause::default();
+                    self.welcome(socket, peer);
+                }
+                Err(error) if is_of_one_client(&error) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: trying again at once would only burn time.
+                    let wait = pause.next();
+                    tracing::warn!(%error, wait_ms = wait.as_millis(), "accept failed");
+                    let sleep = tokio::time::sleep(wait);
+                    if self.stop.run_until_cancelled(sleep).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.unauthenticated).try_acquire_owned() else {
+            self.shared.metrics.count_refused("unauthenticated_full");
+            return;
+        };
+        // A socket that is gone already shows at its first read.
+        drop(socket.set_nodelay(true));
+        let probe = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 10);
+        drop(SockRef::from(&socket).set_tcp_keepalive(&probe));
+        let visitor = Visitor { shared: Arc::clone(&self.shared), peer, permit };
+        let (door, stop) = (self.door.clone(), self.stop.clone());
+        self.shared.tracker.spawn(async move {
+            stop.run_until_cancelled(visitor.admit(socket, door)).await;
+        });
+    }
+}
+
+/// Growing pauses between failed accepts.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(25))
+    }
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        self.0 = (self.0 * 2).min(Duration::from_secs(1));
+        self.0
+    }
+}
+
+fn is_of_one_client(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}
+
+async fn resolve(setting: &str, text: &str) -> Result<Option<SocketAddr>, Error> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let invalid = |reason: &str| {
+        Error::invalid(
+            "mqtt.listen_invalid",
+            format!("{setting} = `{}`: {reason}: use host:port or off", text.escape_debug()),
+        )
+    };
+    let mut addresses = lookup_host(text).await.map_err(|error| invalid(&error.to_string()))?;
+    addresses.next().map(Some).ok_or_else(|| invalid("no such host"))
+}
+
+fn check_plain(settings: &Settings, address: SocketAddr) -> Result<(), Error> {
+    let is_allowed = address.ip().is_loopback()
+        || (settings.is_insecure_allowed && settings.plain_access == PlainAccess::Device);
+    if is_allowed {
+        return Ok(());
+    }
+    let message = format!(
+        "mqtt.plain_listen = {address}: without TLS only loopback addresses are allowed; with \
+         plain_access = \"device\" others are with --allow-insecure"
+    );
+    Err(Error::new(Kind::Invalid, "mqtt.plain_listen_exposed", message))
+}
+
+fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    let opened = match open(address) {
+        // A machine without IPv6 still has the other half of `[::]`.
+        Err(error)
+            if address.ip().is_unspecified()
+                && address.is_ipv6()
+                && error.kind() != ErrorKind::AddrInUse =>
+        {
+            open(SocketAddr::from(([0, 0, 0, 0], address.port())))
+        }
+        opened => opened,
+    };
+    opened.map_err(|error| {
+        let message = format!("cannot listen on {address} ({setting}): {error}");
+        Error::unavailable("mqtt.listen_failed", message).with_source(error)
+    })
+}

@@ -1,0 +1,90 @@
+//! What the gateway counts. No device id is ever a label.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axle_domain::Error;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// The gateway's metrics.
+pub(crate) struct Metrics {
+    /// Open connections that have been let in.
+    pub(crate) connections: IntGauge,
+    /// PUBLISH packets read.
+    pub(crate) publishes: IntCounter,
+    handshakes: IntCounterVec,
+    refused: IntCounterVec,
+    malformed: IntCounterVec,
+    started: Instant,
+    /// Second of the newest line about a refusal, and how many there were in it.
+    lines: AtomicU64,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, Error> {
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let build = || {
+            let connections = IntGauge::new("axle_mqtt_connections", "Open MQTT connections.")?;
+            let publishes = IntCounter::new(
+                "axle_mqtt_received_publishes_total",
+                "PUBLISH packets read from clients.",
+            )?;
+            registry.register(Box::new(connections.clone()))?;
+            registry.register(Box::new(publishes.clone()))?;
+            Ok::<_, prometheus::Error>(Self {
+                connections,
+                publishes,
+                handshakes: counters(
+                    "axle_mqtt_handshakes_total",
+                    "TLS handshakes by result.",
+                    "result",
+                )?,
+                refused: counters(
+                    "axle_mqtt_refused_connects_total",
+                    "Connections that were not let in, by reason.",
+                    "reason",
+                )?,
+                malformed: counters(
+                    "axle_mqtt_malformed_packets_total",
+                    "Connections that were ended because of what they sent, by reason.",
+                    "reason",
+                )?,
+                started: Instant::now(),
+                lines: AtomicU64::new(0),
+            })
+        };
+        build().map_err(|error| {
+            Error::internal("mqtt.metrics", "the gateway's metrics exist already")
+                .with_source(error)
+        })
+    }
+
+    pub(crate) fn count_handshake(&self, result: &str) {
+        self.handshakes.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn count_refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn count_malformed(&self, reason: &str) {
+        self.malformed.with_label_values(&[reason]).inc();
+    }
+
+    /// Whether one more line about a refusal may be logged: ten a second, whoever knocks.
+    pub(crate) fn may_log(&self) -> bool {
+        const LINES_PER_SECOND: u64 = 10;
+        let second = self.started.elapsed().as_secs() + 1;
+        let seen = self.lines.fetch_add(1, Ordering::Relaxed);
+        if seen >> 32 == second {
+            return seen & 0xffff_ffff < LINES_PER_SECOND;
+        }
+        self.lines.store((second << 32) | 1, Ordering::Relaxed);
+        true
+    }
+}

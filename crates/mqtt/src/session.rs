@@ -1,0 +1,272 @@
+//! What the packets of one client mean: publishes to the log, acknowledgements in order,
+//! subscriptions, and messages down. Knows no socket; writes into a buffer.
+
+mod downward;
+mod subscription;
+mod upward;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axle_app::{App, Publisher};
+use axle_domain::{DeviceId, Kind, limit};
+use tokio_util::task::TaskTracker;
+
+use crate::link::Link;
+use crate::metrics::Metrics;
+use crate::packet::header::{Header, PacketKind};
+use crate::packet::refusal::Refusal;
+use crate::packet::{Version, disconnect, publish, write};
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+
+use downward::Downward;
+use upward::Pending;
+pub(crate) use upward::Waiting;
+
+/// Topic aliases that a client may use.
+pub(crate) const TOPIC_ALIAS_MAX: u16 = 16;
+
+/// What all connections of a gateway share.
+pub(crate) struct Shared {
+    pub(crate) app: Arc<App>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metrics: Metrics,
+    pub(crate) settings: Settings,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// A will, kept until the connection ends.
+pub(crate) struct Will {
+    pub(crate) topic: Box<str>,
+    pub(crate) content_type: Box<str>,
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// What follows from a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Read on.
+    Next,
+    /// The packet has to wait; offer it again later.
+    Later(Wait),
+}
+
+/// What a packet waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For acknowledgements to leave.
+    Commit,
+    /// For room in the log.
+    Room,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client said goodbye.
+    Goodbye,
+    /// The client said goodbye and wants its will sent all the same.
+    GoodbyeWithWill,
+    /// The socket ended or failed.
+    Gone,
+    /// We end it.
+    Refused(Refusal),
+}
+
+impl End {
+    /// In words, for the log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Goodbye => "the client said goodbye",
+            Self::GoodbyeWithWill => "the client said goodbye and wants its will sent",
+            Self::Gone => "the socket ended",
+            Self::Refused(refusal) => refusal.text,
+        }
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// One client.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) link: Arc<Link>,
+    place: Option<Place>,
+    publisher: Publisher,
+    /// Publishes that are not durable yet, and refusals that wait for their turn among them.
+    pending: VecDeque<Pending>,
+    /// Publishes at QoS 1 among them.
+    unacknowledged: usize,
+    down: Downward,
+    /// Topics by alias, from 1; empty ones are not set.
+    aliases: Vec<Box<str>>,
+    wants_reasons: bool,
+    will: Option<Box<Will>>,
+    /// PUBLISH packets since they were last counted.
+    published: u64,
+}
+
+/// A place among the live connections, given back when it is dropped.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+}
+
+impl Place {
+    /// Takes a place; one of the same client id has to leave.
+    pub(crate) fn take(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<Self, Refusal> {
+        shared.sessions.register(link, shared.settings.connections_max)?;
+        shared.metrics.connections.inc();
+        Ok(Self { shared: Arc::clone(shared), link: Arc::clone(link) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.metrics.connections.dec();
+        self.shared.sessions.deregister(&self.link);
+    }
+}
+
+/// Who a session is for.
+pub(crate) struct SessionOf {
+    pub(crate) place: Place,
+    pub(crate) publisher: Publisher,
+    pub(crate) receive_max: u16,
+    pub(crate) wants_reasons: bool,
+    pub(crate) will: Option<Box<Will>>,
+}
+
+impl Session {
+    pub(crate) fn new(of: SessionOf) -> Self {
+        Self {
+            shared: Arc::clone(&of.place.shared),
+            link: Arc::clone(&of.place.link),
+            place: Some(of.place),
+            publisher: of.publisher,
+            pending: VecDeque::new(),
+            unacknowledged: 0,
+            down: Downward::new(of.receive_max),
+            aliases: Vec::new(),
+            wants_reasons: of.wants_reasons,
+            will: of.will,
+            published: 0,
+        }
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.link.version
+    }
+
+    /// The device; `None` for a local tool.
+    pub(crate) fn device(&self) -> Option<&DeviceId> {
+        self.link.device.as_ref()
+    }
+
+    /// Takes one whole packet.
+    pub(crate) fn handle(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, End> {
+        let version = self.version();
+        match header.kind {
+            PacketKind::Publish => return self.handle_publish(header, body, out),
+            PacketKind::PubAck => {
+                let (packet_id, code) = publish::read_ack(body, version)?;
+                self.down.acknowledge(packet_id, code);
+            }
+            PacketKind::PingReq if body.is_empty() => write::put_pingresp(out),
+            PacketKind::PingReq => return Err(Refusal::TRAILING.into()),
+            PacketKind::Subscribe => self.handle_subscribe(body, out)?,
+            PacketKind::Unsubscribe => self.handle_unsubscribe(body, out)?,
+            PacketKind::Disconnect => {
+                let sends_will = disconnect::read(body, version)?;
+                return Err(if sends_will { End::GoodbyeWithWill } else { End::Goodbye });
+            }
+            PacketKind::PubRel => self.handle_pubrel(body, out)?,
+            // Everything goes out at QoS 1 at most.
+            PacketKind::PubRec | PacketKind::PubComp => return Err(Refusal::PROTOCOL.into()),
+            // [MQTT-3.1.0-2]
+            PacketKind::Connect => return Err(Refusal::SECOND_CONNECT.into()),
+            // [MQTT-4.12.0-6]
+            PacketKind::Auth => return Err(Refusal::PROTOCOL.into()),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// We take no publish at QoS 2, so no packet id that a client releases is known.
+    fn handle_pubrel(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        const NOT_FOUND: u8 = 0x92;
+        let (packet_id, _) = publish::read_ack(body, self.version())?;
+        match self.version() {
+            Version::V3 => Err(Refusal::PROTOCOL),
+            Version::V5 => {
+                write::put_ack_refusal(out, 0x70, packet_id, NOT_FOUND, "");
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the place among the live connections back.
+    pub(crate) fn leave(&mut self) {
+        self.place = None;
+    }
+
+    /// Adds what was counted since the last time to the metrics.
+    pub(crate) fn flush_counts(&mut self) {
+        if self.published > 0 {
+            self.shared.metrics.publishes.inc_by(self.published);
+            self.published = 0;
+        }
+    }
+
+    /// Sends the will, if there is one and its device may still publish it [MQTT-3.1.2-8].
+    pub(crate) async fn send_will(&mut self) {
+        let Some(will) = self.will.take() else { return };
+        let app = Arc::clone(&self.shared.app);
+        if self.device().is_some_and(|device| app.registry.check(device).is_err()) {
+            return;
+        }
+        self.speak_for(&will.topic);
+        for _ in 0..2 {
+            let sent =
+                app.ingest.publish(&self.publisher, &will.topic, &will.content_type, &will.payload);
+            match sent {
+                Err(error) if error.kind == Kind::Busy => {
+                    let wait = crate::goodbye::TIME_MAX;
+                    if tokio::time::timeout(wait, app.ingest.room()).await.is_err() {
+                        break;
+                    }
+                }
+                _ => return,
+            }
+        }
+        app.ingest.count_shed(1);
+    }
+
+    /// A local tool has no device of its own: it speaks for the one that a topic names.
+    fn speak_for(&mut self, topic: &str) {
+        if !self.publisher.is_unrestricted {
+            return;
+        }
+        let named = topic.strip_prefix("v1/d/").and_then(|rest| rest.split('/').next());
+        match named {
+            Some(device) if device != self.publisher.device.as_str() => {
+                if let Ok(device) = DeviceId::parse(device) {
+                    self.publisher.device = device;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Most entries that wait for a commit, those of QoS 0 that somebody has subscribed to included.
+const PENDING_ENTRIES_MAX: usize = 4 * limit::PENDING_PUBLISHES_MAX;

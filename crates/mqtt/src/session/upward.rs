@@ -1,0 +1,274 @@
+//! Publishes: to the log at once, acknowledged in order when they are durable.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axle_domain::{Error, Kind, Offset, limit};
+use bytes::Bytes;
+
+use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
+use crate::packet::Version;
+use crate::packet::header::Header;
+use crate::packet::property::{self, Properties};
+use crate::packet::publish::{self, Publish};
+use crate::packet::refusal::Refusal;
+use crate::packet::write;
+use crate::sessions::Routed;
+
+/// A publish that waits for the commit.
+pub(crate) struct Pending {
+    /// Its record; for a refusal that of the publish before it.
+    offset: Offset,
+    /// 0 at QoS 0.
+    packet_id: u16,
+    /// Why it was refused, if it was.
+    refusal: Option<Refused>,
+    /// For the local tools that asked for it.
+    routed: Option<Box<Routed>>,
+}
+
+/// A publish that is acknowledged with an error: it will never be accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    NotAuthorized,
+    PayloadFormat,
+}
+
+impl Refused {
+    fn code_and_reason(self) -> (u8, &'static str) {
+        match self {
+            Self::NotAuthorized => {
+                (0x87, "a device publishes to t/, e/ and c/{command}/r of v1/d/{its own id}/ only")
+            }
+            Self::PayloadFormat => (Refusal::PAYLOAD_FORMAT.code, Refusal::PAYLOAD_FORMAT.text),
+        }
+    }
+}
+
+/// A wait for the log.
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Session {
+    pub(super) fn handle_publish(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, End> {
+        let publish = publish::read(header, body, self.version())?;
+        self.check_promises(&publish)?;
+        if publish.qos > 0 && self.unacknowledged >= limit::PENDING_PUBLISHES_MAX {
+            // [MQTT-3.3.4-9]; 3.1.1 knows no Receive Maximum and waits.
+            return match self.version() {
+                Version::V5 => Err(Refusal::RECEIVE_MAXIMUM.into()),
+                Version::V3 => Ok(Flow::Later(Wait::Commit)),
+            };
+        }
+        if self.pending.len() >= PENDING_ENTRIES_MAX {
+            return Ok(Flow::Later(Wait::Commit));
+        }
+        if publish.alias != 0 {
+            let topic = self.resolve_alias(&publish)?;
+            let flow = self.take_publish(&Publish { topic: &topic, ..publish }, out);
+            if let Some(slot) = self.aliases.get_mut(usize::from(publish.alias) - 1) {
+                *slot = topic;
+            }
+            return flow;
+        }
+        self.take_publish(&publish, out)
+    }
+
+    /// What CONNACK said that we do not do.
+    fn check_promises(&self, publish: &Publish<'_>) -> Result<(), Refusal> {
+        // [MQTT-3.2.2-11]; 3.1.1 can only be closed.
+        if publish.qos == 2 {
+            return Err(Refusal::QOS);
+        }
+        // [MQTT-3.2.2-14]; to 3.1.1 nothing was said, and its message counts all the same.
+        if publish.is_retained && self.version() == Version::V5 {
+            return Err(Refusal::RETAIN);
+        }
+        Ok(())
+    }
+
+    /// The topic that an alias stands for, taken out of its slot.
+    fn resolve_alias(&mut self, publish: &Publish<'_>) -> Result<Box<str>, Refusal> {
+        // [MQTT-3.3.2-9]
+        if publish.alias > TOPIC_ALIAS_MAX {
+            return Err(Refusal::ALIAS);
+        }
+        let index = usize::from(publish.alias) - 1;
+        if self.aliases.len() <= index {
+            self.aliases.resize_with(index + 1, Box::default);
+        }
+        if !publish.topic.is_empty() {
+            return Ok(Box::from(publish.topic));
+        }
+        match self.aliases.get_mut(index).map(std::mem::take) {
+            Some(topic) if !topic.is_empty() => Ok(topic),
+            _ => Err(Refusal::ALIAS),
+        }
+    }
+
+    fn take_publish(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) -> Result<Flow, End> {
+        // [MQTT-3.3.2-4]
+        if publish.is_text && std::str::from_utf8(publish.payload).is_err() {
+            self.shared.app.ingest.count_rejected(1);
+            return Ok(self.refuse(publish, Refused::PayloadFormat, out));
+        }
+        self.speak_for(publish.topic);
+        let sent = self.shared.app.ingest.publish(
+            &self.publisher,
+            publish.topic,
+            publish.content_type,
+            publish.payload,
+        );
+        let offset = match sent {
+            Ok(offset) => offset,
+            Err(error) => return self.not_taken(publish, &error, out),
+        };
+        self.published += 1;
+        let routed = self.routed(publish);
+        if publish.packet_id != 0 || routed.is_some() {
+            self.unacknowledged += usize::from(publish.packet_id != 0);
+            let packet_id = publish.packet_id;
+            self.pending.push_back(Pending { offset, packet_id, refusal: None, routed });
+        }
+        Ok(Flow::Next)
+    }
+
+    fn not_taken(
+        &mut self,
+        publish: &Publish<'_>,
+        error: &Error,
+        out: &mut Vec<u8>,
+    ) -> Result<Flow, End> {
+        match error.kind {
+            Kind::Busy if publish.qos > 0 => return Ok(Flow::Later(Wait::Room)),
+            Kind::Busy => self.shared.app.ingest.count_shed(1),
+            // [MQTT-3.3.5-2]: 3.1.1 cannot say no, so it is closed; neither can QoS 0.
+            Kind::Denied if publish.qos == 0 || self.version() == Version::V3 => {
+                self.published += 1;
+                return Err(Refusal::NOT_AUTHORIZED.into());
+            }
+            Kind::Denied => {
+                let flow = self.refuse(publish, Refused::NotAuthorized, out);
+                self.published += 1;
+                return Ok(flow);
+            }
+            Kind::TooLarge => return Err(Refusal::TOO_LARGE.into()),
+            Kind::Invalid
+            | Kind::Unauthenticated
+            | Kind::NotFound
+            | Kind::Conflict
+            | Kind::Unavailable
+            | Kind::Corrupt
+            | Kind::Internal => return Err(Refusal::UNAVAILABLE.into()),
+        }
+        self.published += 1;
+        Ok(Flow::Next)
+    }
+
+    /// Acknowledges with an error, after the publishes before it.
+    fn refuse(&mut self, publish: &Publish<'_>, refused: Refused, out: &mut Vec<u8>) -> Flow {
+        if publish.packet_id == 0 {
+            return Flow::Next;
+        }
+        let offset = self.pending.back().map(|pending| pending.offset);
+        let pending = Pending {
+            offset: offset.unwrap_or_default(),
+            packet_id: publish.packet_id,
+            refusal: Some(refused),
+            routed: None,
+        };
+        self.unacknowledged += 1;
+        if offset.is_none() {
+            self.release(pending, out);
+        } else {
+            self.pending.push_back(pending);
+        }
+        Flow::Next
+    }
+
+    /// A copy for the local tools, where there are any and the message is not a retry of ours.
+    fn routed(&self, publish: &Publish<'_>) -> Option<Box<Routed>> {
+        if !self.shared.sessions.has_tool_subscriptions() {
+            return None;
+        }
+        let mut properties = Properties::of(publish.properties);
+        let mut kept = Vec::new();
+        while let Ok(Some((id, _, bytes))) = properties.next_raw() {
+            if id != property::TOPIC_ALIAS {
+                kept.extend_from_slice(bytes);
+            }
+        }
+        Some(Box::new(Routed {
+            topic: Arc::from(publish.topic),
+            payload: Bytes::copy_from_slice(publish.payload),
+            properties: Bytes::from(kept),
+            qos: publish.qos.min(1),
+        }))
+    }
+
+    /// Acknowledges what has become durable, in order: up to `known` at least.
+    pub(crate) fn release_durable(&mut self, known: Offset, out: &mut Vec<u8>) {
+        let ingest = &self.shared.app.ingest;
+        let is_durable =
+            |pending: &Pending| pending.offset <= known || ingest.is_durable(pending.offset);
+        // A commit mostly releases all that waits.
+        let count = match self.pending.back() {
+            Some(last) if is_durable(last) => self.pending.len(),
+            Some(_) => self.pending.partition_point(is_durable),
+            None => return,
+        };
+        out.reserve(4 * count);
+        for _ in 0..count {
+            let Some(pending) = self.pending.pop_front() else { break };
+            self.release(pending, out);
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 0 {
+            self.pending = std::collections::VecDeque::new();
+        }
+    }
+
+    fn release(&mut self, pending: Pending, out: &mut Vec<u8>) {
+        if pending.packet_id != 0 {
+            self.unacknowledged -= 1;
+            match pending.refusal {
+                None => write::put_puback(out, pending.packet_id),
+                Some(refused) => {
+                    let (code, reason) = refused.code_and_reason();
+                    // [MQTT-3.1.2-29], [MQTT-3.4.2-2]
+                    let reason = if self.wants_reasons && self.link.packet_bytes_max >= 256 {
+                        reason
+                    } else {
+                        ""
+                    };
+                    write::put_ack_refusal(out, 0x40, pending.packet_id, code, reason);
+                }
+            }
+        }
+        if let Some(routed) = pending.routed {
+            self.shared.sessions.route(self.link.id, &routed);
+        }
+    }
+
+    /// Whether publishes wait for a commit.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The oldest publish that waits, and the wait for its commit.
+    pub(crate) fn wait_for_commit(&self) -> Option<(Offset, Waiting<Result<(), Error>>)> {
+        let offset = self.pending.front()?.offset;
+        let app = Arc::clone(&self.shared.app);
+        Some((offset, Box::pin(async move { app.ingest.durable(offset).await })))
+    }
+
+    /// The wait for room in the log.
+    pub(crate) fn wait_for_room(&self) -> Waiting<()> {
+        let app = Arc::clone(&self.shared.app);
+        Box::pin(async move { app.ingest.room().await })
+    }
+}

@@ -1,0 +1,17 @@
+//! The gateway over real sockets, with the real use cases over ports in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that fails says so"
+)]
+
+mod authority;
+mod bad_input;
+mod certificates;
+mod client;
+mod commands;
+mod publishing;
+mod routing;
+mod sessions;
+mod world;
