@@ -17,3 +17,4 @@
 
 pub mod event_log;
 pub mod state;
+pub mod telemetry_store;
