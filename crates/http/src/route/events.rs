@@ -154,7 +154,15 @@ impl Follower {
                 return Some(Bytes::from_static(b": pulse\n\n"));
             }
             let log = Arc::clone(&self.api.app.ports.log);
-            let records = log.read(self.next, READ_BYTES_MAX).await.ok()?;
+            let records = match log.read(self.next, READ_BYTES_MAX).await {
+                Ok(records) => records,
+                // Retention was faster than this reader: go on with the oldest that is kept.
+                Err(error) if error.kind == Kind::NotFound && self.next < log.bounds().first => {
+                    self.next = log.bounds().first;
+                    continue;
+                }
+                Err(_) => return None,
+            };
             if records.is_empty() {
                 let left = PULSE.saturating_sub(self.checked_at.elapsed());
                 tokio::select! {

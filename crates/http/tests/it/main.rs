@@ -1,0 +1,20 @@
+//! The HTTP doors over ports in memory, spoken to through sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod client;
+mod console;
+mod events;
+mod ops;
+mod resources;
+mod rights;
+mod uploads;
+mod world;

@@ -1,0 +1,62 @@
+//! The operators' listener, and what is not on the other one.
+
+use serde_json::json;
+
+use crate::client::Request;
+use crate::world::World;
+
+#[tokio::test]
+async fn prints_the_law_of_the_door() {
+    let world = World::new().await;
+    world.publish("b-1", "ride", r#"[{"lat":1},{"lat":2}]"#);
+    world.publish("b-1", "ride", "{");
+    world.settle().await;
+    let bad = world.post("/api/v1/uploads").body("text/plain", "x").send().await;
+    assert_eq!(bad.status, 415);
+    let text = Request::new(world.ops, "GET", "/metrics").send().await.text();
+    for line in [
+        "axle_ingest_records_total{outcome=\"received\"} 4",
+        "axle_ingest_records_total{outcome=\"stored\"} 2",
+        "axle_ingest_records_total{outcome=\"quarantined\"} 1",
+        "axle_ingest_records_total{outcome=\"rejected\"} 1",
+        "axle_ingest_records_total{outcome=\"shed\"} 0",
+        "axle_store_rows 2",
+        "axle_store_collapsed_rows_total 0",
+        "axle_log_durable_offset 2",
+        "axle_projection_lag_records{projection=\"store\"} 0",
+        "axle_http_requests_total{method=\"POST\",route=\"/api/v1/uploads\",status=\"4xx\"} 1",
+        "axle_http_request_seconds_count{route=\"/api/v1/uploads\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let count = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), count, "a family twice");
+}
+
+#[tokio::test]
+async fn is_ready_until_the_log_fails() {
+    let world = World::new().await;
+    let ready = async || Request::new(world.ops, "GET", "/readyz").send().await;
+    assert_eq!(ready().await.status, 200);
+    world.log.0.hold();
+    world.publish("b-1", "ride", "{}");
+    world.log.0.fail();
+    let reply = ready().await;
+    assert_eq!((reply.status, &reply.json()["status"]), (503, &json!("not ready")));
+    assert!(reply.json()["reasons"][0].as_str().unwrap().starts_with("log: "));
+    assert_eq!(Request::new(world.ops, "GET", "/healthz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_of_operators_is_on_the_public_listener() {
+    let world = World::new().await;
+    for path in ["/metrics", "/readyz", "/debug", "/admin", "/api/v1/metrics"] {
+        let reply = world.get(path).send().await;
+        assert_eq!((reply.status, reply.code().as_str()), (404, "route.not_found"), "{path}");
+    }
+    assert_eq!(world.request("GET", "/healthz").send().await.status, 200);
+    assert_eq!(Request::new(world.ops, "GET", "/api/v1/devices").send().await.status, 404);
+}

@@ -1,0 +1,277 @@
+//! A whole HTTP server over ports in memory, on free ports of loopback.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axle_app::{App, NewDevice, Ports, Publisher};
+use axle_domain::port::{
+    Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
+    IssuedCertificate, LogBounds, Query, Receipt, Record, SendError, StoreFigures, Table,
+    TelemetryStore,
+};
+use axle_domain::{
+    Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, RowBatch, Scope, Timestamp,
+};
+use axle_http::{HttpServer, HttpSettings, OpsSettings};
+use axle_log::MemoryLog;
+use axle_testkit::clock::ManualClock;
+use axle_testkit::memory_state::MemoryState;
+use bytes::Bytes;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Request;
+
+pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
+pub(crate) const NOW_TEXT: &str = "2026-09-21T14:13:20Z";
+
+/// A store that keeps what it gets and answers every question alike.
+#[derive(Default)]
+pub(crate) struct ParrotStore {
+    pub(crate) rows: Mutex<u64>,
+    pub(crate) asked: Mutex<Vec<String>>,
+    position: Mutex<Offset>,
+}
+
+impl ParrotStore {
+    fn table() -> Table {
+        let column = |name: &str, kind: &str| ColumnInfo { name: name.into(), kind: kind.into() };
+        Table {
+            columns: vec![column("time", "timestamp"), column("n", "bigint"), column("t", "text")],
+            rows: vec![
+                vec![Cell::Time(NOW), Cell::Int(-7), Cell::Text("=1+1".to_owned())],
+                vec![Cell::Null, Cell::Float(0.5), Cell::Bool(true)],
+            ],
+            truncated: false,
+        }
+    }
+}
+
+#[async_trait]
+impl TelemetryStore for ParrotStore {
+    async fn write(&self, batches: Vec<RowBatch>, through: Offset) -> Result<(), Error> {
+        *self.rows.lock().unwrap() += batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
+        *self.position.lock().unwrap() = through;
+        Ok(())
+    }
+
+    fn position(&self) -> Offset {
+        *self.position.lock().unwrap()
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn query(&self, query: Query) -> Result<Answer, Error> {
+        if query.sql.starts_with("DROP") {
+            return Err(Error::new(Kind::Denied, "query.not_read_only", "a query only reads"));
+        }
+        self.asked.lock().unwrap().push(format!("{:?}", query.visibility));
+        Ok(match query.format {
+            AnswerFormat::Table => Answer::Table(Self::table()),
+            AnswerFormat::ArrowStream => Answer::ArrowStream(Bytes::from_static(b"ARROW"), true),
+        })
+    }
+
+    async fn history(&self, history: History) -> Result<(Table, bool), Error> {
+        let asked = (&history.stream, history.from, history.to, &history.fields, history.reduce);
+        self.asked.lock().unwrap().push(format!("{asked:?}"));
+        Ok((Self::table(), false))
+    }
+
+    fn figures(&self) -> StoreFigures {
+        StoreFigures { recent_rows: *self.rows.lock().unwrap(), ..StoreFigures::default() }
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A log that keeps what nobody needs any more, as one with room on its disk does.
+#[derive(Default)]
+pub(crate) struct KeepingLog(pub(crate) MemoryLog);
+
+#[async_trait]
+impl EventLog for KeepingLog {
+    fn append(&self, message: &Message<'_>) -> Result<Offset, Error> {
+        self.0.append(message)
+    }
+
+    async fn durable(&self, offset: Offset) -> Result<(), Error> {
+        self.0.durable(offset).await
+    }
+
+    async fn room(&self) {
+        self.0.room().await;
+    }
+
+    async fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<Record>, Error> {
+        self.0.read(from, bytes_max).await
+    }
+
+    fn bounds(&self) -> LogBounds {
+        self.0.bounds()
+    }
+
+    fn release(&self, _before: Offset) {}
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A link to devices that are never there.
+#[derive(Default)]
+struct NoLink(Mutex<HashMap<DeviceId, ()>>);
+
+#[async_trait]
+impl DeviceLink for NoLink {
+    async fn send(&self, _: &DeviceId, _: String, _: Vec<u8>) -> Result<Receipt, SendError> {
+        Err(SendError::Away)
+    }
+
+    fn online_since(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.0.lock().unwrap().contains_key(device).then_some(NOW)
+    }
+
+    async fn disconnect(&self, _device: &DeviceId) {}
+
+    fn connection_count(&self) -> usize {
+        0
+    }
+}
+
+/// Issues paper certificates for requests that say `CSR`.
+struct PaperAuthority;
+
+impl CertificateAuthority for PaperAuthority {
+    fn issue(&self, device: &DeviceId, request: &str) -> Result<IssuedCertificate, Error> {
+        if !request.starts_with("CSR") {
+            return Err(Error::invalid("certificate.request_invalid", "the request is unreadable"));
+        }
+        let certificate = Certificate {
+            fingerprint: Fingerprint([7; 32]),
+            device: device.clone(),
+            not_before: NOW,
+            not_after: NOW.after(Duration::from_secs(3600)),
+            revoked_at: None,
+        };
+        Ok(IssuedCertificate {
+            certificate,
+            pem: format!("PEM of {device}"),
+            authority_pem: self.authority_pem(),
+        })
+    }
+
+    fn authority_pem(&self) -> String {
+        "PEM of the authority".to_owned()
+    }
+}
+
+/// A running server.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) log: Arc<KeepingLog>,
+    pub(crate) store: Arc<ParrotStore>,
+    pub(crate) http: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    pub(crate) admin: String,
+    pub(crate) login: String,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+    _projector: (watch::Sender<bool>, JoinHandle<()>),
+}
+
+impl World {
+    /// A server with the devices `b-1` and `b-2`.
+    pub(crate) async fn new() -> Self {
+        Self::with(HttpSettings::default()).await
+    }
+
+    pub(crate) async fn with(settings: HttpSettings) -> Self {
+        let (log, state) = (Arc::new(KeepingLog::default()), Arc::new(MemoryState::new()));
+        let store = Arc::new(ParrotStore::default());
+        let app = App::open(Ports {
+            clock: Arc::new(ManualClock::new(NOW)),
+            log: log.clone(),
+            store: store.clone(),
+            devices: state.clone(),
+            tokens: state.clone(),
+            commands: state.clone(),
+            reported: state,
+            link: Arc::new(NoLink::default()),
+            authority: Arc::new(PaperAuthority),
+        });
+        let app = Arc::new(app.await.unwrap());
+        for id in ["b-1", "b-2"] {
+            let new = NewDevice { id: device(id), name: String::new(), kind: "bike".to_owned() };
+            app.devices.register(new).await.unwrap();
+        }
+        let (_, admin) = app.tokens.create(vec![Scope::Admin]).await.unwrap();
+        let (stop_projector, stopped) = watch::channel(false);
+        let running = Arc::clone(&app);
+        let projector = tokio::spawn(async move { running.projector.run(stopped).await });
+        let stop = CancellationToken::new();
+        let listen = "127.0.0.1:0".to_owned();
+        let http = HttpSettings { listen: listen.clone(), ..settings };
+        let ops = OpsSettings { listen, ..OpsSettings::default() };
+        let server = HttpServer::bind(&http, &ops, Arc::clone(&app), Registry::new(), stop.clone());
+        let server = server.await.unwrap();
+        let (http, ops) = (server.http_address().unwrap(), server.ops_address().unwrap());
+        let login = server.create_login_link().unwrap();
+        let server = tokio::spawn(server.run());
+        let _projector = (stop_projector, projector);
+        Self { app, log, store, http, ops, admin, login, stop, server, _projector }
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.http, method, path)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request("GET", path).token(&self.admin)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request {
+        self.request("POST", path).token(&self.admin)
+    }
+
+    pub(crate) async fn token(&self, scope: &str) -> String {
+        self.app.tokens.create(vec![Scope::parse(scope).unwrap()]).await.unwrap().1
+    }
+
+    pub(crate) fn publish(&self, device_id: &str, stream: &str, payload: &str) {
+        let device = device(device_id);
+        let topic = format!("v1/d/{device}/t/{stream}");
+        let publisher = Publisher { device, connected_at: NOW, is_unrestricted: false };
+        self.app.ingest.publish(&publisher, &topic, "", payload.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn log_len(&self) -> u64 {
+        self.log.bounds().appended.0
+    }
+
+    /// Waits until everything that is in the log is shown.
+    pub(crate) async fn settle(&self) {
+        let end = self.log.bounds().appended;
+        while self.app.positions().store < end || self.app.positions().state < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.server.await.unwrap();
+    }
+}
+
+pub(crate) fn device(id: &str) -> DeviceId {
+    DeviceId::parse(id).unwrap()
+}
