@@ -328,10 +328,9 @@ fn malformed() -> io::Error {
 
 /// An error in words that repeat, so that it can be counted.
 fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::Other | io::ErrorKind::InvalidData => {
-            error.to_string().chars().take(100).collect()
-        }
-        kind => kind.to_string(),
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::Other | io::ErrorKind::InvalidData) {
+        return error.to_string().chars().take(100).collect();
     }
+    kind.to_string()
 }
