@@ -98,10 +98,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Serves the client until the connection ends.
-    pub(crate) async fn run(mut self) {
-        let end = poll_fn(|cx| self.poll(cx)).await;
-        // In a box: every connection would keep room for its end otherwise.
-        Box::pin(self.finish(end)).await;
+    ///
+    /// Not an `async fn`: that would keep room for the connection twice.
+    #[expect(clippy::manual_async_fn, reason = "an async fn is twice as large, see the test")]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let end = poll_fn(|cx| self.poll(cx)).await;
+            // In a box: every connection would keep room for its end otherwise.
+            Box::pin(self.finish(end)).await;
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -376,4 +381,23 @@ fn rest_of(mut buffer: Vec<u8>, handled: usize) -> Vec<u8> {
     }
     buffer.drain(..handled);
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+    use tokio_rustls::server::TlsStream;
+
+    fn size_of_future<A, F>(_: &impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let plain = size_of_future(&Connection::<TcpStream>::run);
+        let tls = size_of_future(&Connection::<TlsStream<TcpStream>>::run);
+        assert!(plain <= 512, "{plain} bytes");
+        assert!(tls <= plain + size_of::<TlsStream<TcpStream>>(), "{tls} bytes");
+    }
 }

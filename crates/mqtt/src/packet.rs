@@ -4,6 +4,8 @@
 //! Clause names as `[MQTT-3.3.1-4]` are those of the MQTT 5.0 standard.
 
 pub(crate) mod connect;
+#[cfg(test)]
+mod differential;
 pub(crate) mod disconnect;
 pub(crate) mod header;
 pub(crate) mod property;
