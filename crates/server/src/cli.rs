@@ -1,0 +1,389 @@
+//! The command line: nouns and verbs, and what each takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The cloud backend for connected fleets, in one program.
+///
+/// `axle serve` starts it, with no configuration at all. Data goes to stdout, everything else to
+/// stderr. Exit codes: 0 ok, 2 usage, 3 not found, 4 conflict, 5 refused or over a limit,
+/// 6 unreachable.
+#[derive(Debug, Parser)]
+#[command(name = "axle", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `axle` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Run the server with simulated fleets that come in through the real doors.
+    Demo(DemoArgs),
+    /// Register devices, look at them, withdraw their right to connect.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Make, list and withdraw bearer tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Send commands to devices and see what became of them.
+    #[command(subcommand)]
+    Command(SendCommand),
+    /// Look at what was set aside, and mend it.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Show live events until interrupted.
+    Tail(TailArgs),
+    /// Ask a question in SQL.
+    Query(QueryArgs),
+    /// Print a fresh one-time link to the console.
+    Login(Target),
+    /// Check log, store and state of a data directory, changing nothing.
+    Verify(VerifyArgs),
+    /// Put load on a server through its real doors, and prove that nothing was lost.
+    LoadTest(LoadTestArgs),
+    /// Check and show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the version.
+    Version,
+}
+
+/// What the server is started with.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Configuration, TOML.
+    #[arg(long, value_name = "FILE", env = "AXLE_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept; created on first start.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AXLE_DATA_DIR",
+        hide_env_values = true,
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+    /// Allow listeners without TLS beyond loopback.
+    #[arg(long)]
+    pub allow_insecure: bool,
+    /// A setting that overrides file and environment.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// What this process does; one process does all of it.
+    #[arg(long, value_name = "ROLES", default_value = "all", value_parser = ["all"])]
+    pub roles: String,
+}
+
+/// What a simulated world consists of.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// E-bikes.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub bikes: u32,
+    /// Cars.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub cars: u32,
+    /// Households with smart meters.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub meters: u32,
+    /// Where everything is kept; created on first start.
+    #[arg(long, value_name = "DIR", default_value = "./data/demo")]
+    pub data_dir: PathBuf,
+}
+
+/// Which server a command talks to.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// The server's data directory, where its address and the administrator's token are. Without
+    /// it: AXLE_URL and AXLE_TOKEN, else `./data`.
+    #[arg(long, value_name = "DIR", env = "AXLE_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `axle device …`
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Register a device; write its key, its certificate and the authority's.
+    Add(DeviceAddArgs),
+    /// List devices.
+    List(ListArgs),
+    /// Show a device and its latest values.
+    Show(ThingArgs),
+    /// Withdraw a device's right to connect. Its data stays.
+    Revoke(ThingArgs),
+}
+
+/// What a new device is.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceAddArgs {
+    /// Its id: [A-Za-z0-9._:-]{1,128}.
+    pub id: String,
+    /// Where ID.key, ID.crt and ca.crt are written.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+    /// What people call it.
+    #[arg(long, default_value = "")]
+    pub name: String,
+    /// What it is: bike, car, meter, …
+    #[arg(long, default_value = "")]
+    pub kind: String,
+    /// Issue one more certificate for a device that is registered already.
+    #[arg(long)]
+    pub renew: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// A list.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// One thing by its id.
+#[derive(Clone, Debug, Args)]
+pub struct ThingArgs {
+    /// Its id.
+    pub id: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `axle token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it. It is shown this once.
+    Create(TokenCreateArgs),
+    /// List tokens, without their secrets.
+    List(ListArgs),
+    /// Withdraw a token.
+    Revoke(ThingArgs),
+}
+
+/// What a new token allows.
+#[derive(Clone, Debug, Args)]
+pub struct TokenCreateArgs {
+    /// admin, upload:DEVICE, read:DEVICE or command:DEVICE; several times for several.
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    pub scopes: Vec<String>,
+    /// Print JSON, with the token's id.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `axle command …`
+#[derive(Debug, Subcommand)]
+pub enum SendCommand {
+    /// Send a command.
+    Send(CommandSendArgs),
+    /// Show a command and its life so far.
+    Show(ThingArgs),
+}
+
+/// A new command.
+#[derive(Clone, Debug, Args)]
+pub struct CommandSendArgs {
+    /// To whom.
+    pub device: String,
+    /// What to do, such as `unlock`.
+    pub name: String,
+    /// Parameters; what reads as JSON is JSON, anything else is text.
+    #[arg(value_name = "KEY=VALUE", conflicts_with = "payload")]
+    pub parameters: Vec<String>,
+    /// All parameters as one JSON text.
+    #[arg(long, value_name = "JSON")]
+    pub payload: Option<String>,
+    /// How long it may wait and run.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: crate::config::Span,
+    /// Ask the device what it would do, without doing it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait for its end: exit 0 when it succeeded, 5 when it did not.
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `axle quarantine …`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List what was set aside, newest first.
+    List(QuarantineListArgs),
+    /// Show one item with its payload.
+    Show(ThingArgs),
+    /// Put an item through again, mended where need be.
+    Replay(QuarantineReplayArgs),
+}
+
+/// Which items to list.
+#[derive(Clone, Debug, Args)]
+pub struct QuarantineListArgs {
+    /// Of one device alone.
+    #[arg(long, value_name = "ID")]
+    pub device: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// How to replay an item.
+#[derive(Clone, Debug, Args)]
+pub struct QuarantineReplayArgs {
+    /// The item's id.
+    pub id: String,
+    /// A mended payload, or `-` for stdin.
+    #[arg(long, value_name = "FILE")]
+    pub payload: Option<PathBuf>,
+    /// The sender's clock when it sent, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub sent_at: Option<String>,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// What to show live.
+#[derive(Clone, Debug, Args)]
+pub struct TailArgs {
+    /// Of one device alone.
+    pub device: Option<String>,
+    /// Print each event as JSON, the payload as it came, in Base64.
+    #[arg(long)]
+    pub raw: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// A question.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArgs {
+    /// One SELECT.
+    pub sql: String,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print CSV.
+    #[arg(long)]
+    pub csv: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The data directory.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AXLE_DATA_DIR",
+        hide_env_values = true,
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `axle config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid; open nothing.
+    Check(ServeArgs),
+    /// Print the effective configuration, each value with its origin.
+    Print(ServeArgs),
+}
+
+/// A kind of device that load is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoadProfile {
+    /// An e-bike: ten fields once a second while it rides.
+    #[default]
+    Bike,
+    /// A car.
+    Car,
+    /// A household with smart sockets.
+    Meter,
+}
+
+/// How much of axle a load goes through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoadStage {
+    /// Everything.
+    #[default]
+    All,
+    /// Up to the acknowledgement.
+    Gateway,
+    /// The log alone, without a socket.
+    Log,
+    /// The store alone, without a socket.
+    Store,
+}
+
+/// A load.
+#[derive(Clone, Debug, Args)]
+pub struct LoadTestArgs {
+    /// What the devices are.
+    #[arg(long, value_enum, default_value_t)]
+    pub profile: LoadProfile,
+    /// Devices.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub devices: u32,
+    /// Connections over which their messages go; one each when absent.
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u32>,
+    /// Messages per second, over all devices.
+    #[arg(long, value_name = "R", default_value_t = 1000.0)]
+    pub rate: f64,
+    /// How long.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub duration: crate::config::Span,
+    /// How much of axle the load goes through.
+    #[arg(long, value_enum, default_value_t)]
+    pub stage: LoadStage,
+    /// Read everything back; prove nothing lost and nothing doubled.
+    #[arg(long)]
+    pub verify: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Without TLS, over the server's plain listener.
+    #[arg(long)]
+    pub plain: bool,
+    /// Against a server of its own in a temporary data directory, even where one runs.
+    #[arg(long)]
+    pub self_contained: bool,
+    /// Which server; without one that runs, the test starts its own.
+    #[command(flatten)]
+    pub target: Target,
+}

@@ -1,0 +1,144 @@
+//! Sections whose parts take their settings in another form than people write them.
+
+use axle_log::{LogSettings, Retention};
+use axle_store::StoreSettings;
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, Span};
+
+/// The log: how long messages are kept beside what was computed from them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// Age at which a message that every follower has read may be deleted. Longer where consumers
+    /// may sleep over a weekend, shorter on a small disk.
+    pub retention_age: Span,
+    /// Size of the whole log above which the oldest messages that every follower has read are
+    /// deleted.
+    pub retention_bytes: ByteSize,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        let Retention { age_max, bytes_max } = Retention::default();
+        Self { retention_age: Span(age_max), retention_bytes: ByteSize(bytes_max) }
+    }
+}
+
+impl LogSection {
+    /// As the log wants it.
+    #[must_use]
+    pub fn settings(&self) -> LogSettings {
+        let retention =
+            Retention { age_max: self.retention_age.0, bytes_max: self.retention_bytes.0 };
+        LogSettings { retention, ..LogSettings::default() }
+    }
+}
+
+/// The instance as a whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSection {
+    /// Names and addresses, beside the loopback ones, that the server certificate of the device
+    /// listeners carries: those by which devices reach this machine.
+    pub names: Vec<String>,
+}
+
+/// The store: what recent rows may cost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    /// Memory for rows that are in no file yet. Less on a small machine, more where the rate is
+    /// high, so that files are fewer and larger.
+    pub memory: ByteSize,
+    /// Longest time that rows stay in memory alone. They are safe in the log all the while;
+    /// shorter means a faster start after a crash, and more files.
+    pub flush_interval: Span,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        let settings = StoreSettings::default();
+        Self {
+            memory: ByteSize(settings.memory_bytes as u64),
+            flush_interval: Span(settings.flush_interval),
+        }
+    }
+}
+
+impl StoreSection {
+    /// As the store wants it.
+    #[must_use]
+    pub fn settings(&self) -> StoreSettings {
+        StoreSettings {
+            memory_bytes: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
+            flush_interval: self.flush_interval.0,
+            ..StoreSettings::default()
+        }
+    }
+}
+
+/// The device gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttSection {
+    /// Where devices connect with TLS and client certificates: `"host:port"`, or `"off"`. Port 0
+    /// picks a free one.
+    pub listen: String,
+    /// Where local tools connect without TLS: `"host:port"` on loopback, or `"off"`.
+    pub plain_listen: String,
+    /// Who may use the listener without TLS: `"device"`, where the client id names a registered
+    /// device, or `"all"`, any client id and topic, on loopback alone.
+    pub plain_access: PlainAccess,
+    /// Whether the listener without TLS may be served beyond loopback.
+    pub allow_insecure: bool,
+    /// Most connections; one more is refused with a reason.
+    pub connections_max: usize,
+    /// Most connections that have not said who they are yet; one more is closed.
+    pub unauthenticated_max: usize,
+}
+
+/// Who may use the listener without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainAccess {
+    /// Registered devices.
+    Device,
+    /// Anyone, for anything.
+    All,
+}
+
+impl Default for MqttSection {
+    fn default() -> Self {
+        let settings = axle_mqtt::Settings::default();
+        Self {
+            listen: settings.listen,
+            plain_listen: settings.plain_listen,
+            plain_access: match settings.plain_access {
+                axle_mqtt::PlainAccess::Device => PlainAccess::Device,
+                axle_mqtt::PlainAccess::All => PlainAccess::All,
+            },
+            allow_insecure: settings.is_insecure_allowed,
+            connections_max: settings.connections_max,
+            unauthenticated_max: settings.unauthenticated_max,
+        }
+    }
+}
+
+impl MqttSection {
+    /// As the gateway wants it.
+    #[must_use]
+    pub fn settings(&self) -> axle_mqtt::Settings {
+        axle_mqtt::Settings {
+            listen: self.listen.clone(),
+            plain_listen: self.plain_listen.clone(),
+            plain_access: match self.plain_access {
+                PlainAccess::Device => axle_mqtt::PlainAccess::Device,
+                PlainAccess::All => axle_mqtt::PlainAccess::All,
+            },
+            connections_max: self.connections_max,
+            unauthenticated_max: self.unauthenticated_max,
+            is_insecure_allowed: self.allow_insecure,
+        }
+    }
+}
