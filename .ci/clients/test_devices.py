@@ -170,7 +170,7 @@ def test_nobody_enters_without_a_certificate(server):
 def test_the_plain_listener_serves_local_tools(server):
     host, port = server.host_port("mqtt")
     listener = subprocess.Popen(
-        shlex.split(f"mosquitto_sub -h {host} -p {port} -i tool-1 -t plant/+/line -C 1 -W 20 -d"),
+        shlex.split(f"stdbuf -oL mosquitto_sub -h {host} -p {port} -i tool-1 -t plant/+/line -C 1 -W 20 -d"),
         stdout=subprocess.PIPE, text=True,
     )
     while "SUBACK" not in listener.stdout.readline():
