@@ -1,9 +1,11 @@
 //! Collects an answer within its limits, and turns it into cells or an Arrow stream.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Float64Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -124,7 +126,7 @@ impl CellReader {
                 let array = array.as_primitive_opt::<TimestampMicrosecondType>();
                 Self::Time(array.ok_or_else(other)?.clone())
             }
-            _ => Self::Text(std::sync::Arc::clone(array)),
+            _ => Self::Text(Arc::clone(array)),
         })
     }
 
@@ -158,6 +160,7 @@ fn text(array: &ArrayRef, row: usize) -> Result<String, Error> {
 /// An Arrow IPC stream within limits.
 pub(crate) struct ArrowBytes {
     writer: StreamWriter<Vec<u8>>,
+    schema: SchemaRef,
     limits: QueryLimits,
     rows: usize,
     is_truncated: bool,
@@ -165,9 +168,10 @@ pub(crate) struct ArrowBytes {
 
 impl ArrowBytes {
     pub(crate) fn new(schema: &SchemaRef, limits: QueryLimits) -> Result<Self, Error> {
-        let writer = StreamWriter::try_new(Vec::new(), schema);
+        let schema = Arc::new(plain(schema));
+        let writer = StreamWriter::try_new(Vec::new(), &schema);
         let writer = writer.map_err(|error| internal("store.answer", error))?;
-        Ok(Self { writer, limits, rows: 0, is_truncated: false })
+        Ok(Self { writer, schema, limits, rows: 0, is_truncated: false })
     }
 
     /// The bytes, and whether rows are missing.
@@ -183,15 +187,10 @@ impl Collect for ArrowBytes {
         self.is_truncated |= taken < batch.num_rows();
         let mut start = 0;
         while start < taken {
-            // Views and dictionaries may share large buffers: copy so that only the rows count.
             let count = (taken - start).min(256);
-            let rows = batch.slice(start, count);
             let before = self.writer.get_ref().len();
-            let indices: arrow::array::UInt32Array =
-                (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-            let rows = arrow::compute::take_record_batch(&rows, &indices)
-                .map_err(|error| internal("store.answer", error))?;
-            if before + rows.get_array_memory_size().min(rows_bytes(&rows)) > self.limits.bytes {
+            let rows = self.convert(&batch.slice(start, count))?;
+            if before + rows_bytes(&rows) > self.limits.bytes {
                 self.is_truncated = true;
                 return Ok(false);
             }
@@ -203,11 +202,33 @@ impl Collect for ArrowBytes {
     }
 }
 
+impl ArrowBytes {
+    fn convert(&self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
+        let arrays = rows.columns().iter().zip(self.schema.fields());
+        let arrays = arrays.map(|(array, field)| cast(array, field.data_type()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        arrays
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|arrays| {
+                RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
+            })
+            .map_err(|error| internal("store.answer", error))
+    }
+}
+
+/// Text in the form that every reader of Arrow knows; views share buffers and are younger.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other types stay")]
+fn plain(schema: &SchemaRef) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8View => field.as_ref().clone().with_data_type(DataType::Utf8),
+        DataType::BinaryView => field.as_ref().clone().with_data_type(DataType::Binary),
+        _ => field.as_ref().clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
 /// The bytes of the rows themselves, without shared buffers.
 fn rows_bytes(batch: &RecordBatch) -> usize {
-    let of = |array: &ArrayRef| match array.as_string_view_opt() {
-        Some(views) => views.iter().flatten().map(str::len).sum::<usize>() + 16 * views.len(),
-        None => array.to_data().get_slice_memory_size().unwrap_or(usize::MAX),
-    };
+    let of = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(usize::MAX);
     batch.columns().iter().map(of).fold(0, usize::saturating_add)
 }

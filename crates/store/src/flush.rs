@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axle_domain::Error;
 use chrono::{DateTime, Datelike};
@@ -28,10 +28,14 @@ const LATE_FROM: i64 = 2 * DAY;
 const SHIFT_MAX: i64 = DAY;
 /// Rows that are copied and encoded at a time.
 const SLICE_ROWS: usize = 64 * 1024;
+/// How long to wait after a flush that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The flush thread.
 pub(crate) fn run(shared: &Shared) {
     let mut last = Instant::now();
+    // A disk that refuses is not asked in a tight loop, however full memory is.
+    let mut has_failed = false;
     loop {
         let ticket = {
             let mut state = shared.state();
@@ -42,11 +46,14 @@ pub(crate) fn run(shared: &Shared) {
                     shared.announce(asked, Some("the telemetry store is closed".to_owned()));
                     return;
                 }
-                let wait = shared.settings.flush_interval.saturating_sub(last.elapsed());
-                if state.asked > state.done
-                    || state.is_flush_due(&shared.settings)
-                    || wait.is_zero()
-                {
+                let interval = if has_failed {
+                    shared.settings.flush_interval.min(RETRY_AFTER)
+                } else {
+                    shared.settings.flush_interval
+                };
+                let wait = interval.saturating_sub(last.elapsed());
+                let is_due = !has_failed && state.is_flush_due(&shared.settings);
+                if state.asked > state.done || is_due || wait.is_zero() {
                     break state.asked;
                 }
                 let waited = shared.wake.wait_timeout(state, wait);
@@ -58,9 +65,11 @@ pub(crate) fn run(shared: &Shared) {
         if let Err(error) = &result {
             error!(error = %error.chain(), "flushing telemetry failed");
         }
+        has_failed = result.is_err();
         shared.state().done = ticket;
         shared.announce(ticket, result.err().map(|error| error.message));
-        // A disk that refuses is not asked in a tight loop.
+        // Others wait for files to merge.
+        shared.wake.notify_all();
         debug!(elapsed_ms = last.elapsed().as_millis(), "flushed telemetry");
     }
 }

@@ -11,7 +11,8 @@ use axle_domain::{Error, Kind, limit};
 use datafusion::common::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor,
+    Ident, Query, Select, SetExpr, Statement as SqlStatement, TableAlias, TableFactor, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -39,13 +40,14 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Error> {
         .build()
         .map_err(|error| syntax(&error))?;
     let mut statements = parser.parse_statements().map_err(|error| syntax(&error))?;
-    let statement = statements
+    let mut statement = statements
         .pop_front()
         .ok_or_else(|| Error::invalid("query.syntax", "the SQL text is empty: write one SELECT"))?;
     if !statements.is_empty() {
         return Err(Error::invalid("query.syntax", "write one statement, not several"));
     }
     check(&statement)?;
+    name_derived_tables(&mut statement, &mut 0);
     Ok(statement)
 }
 
@@ -132,6 +134,36 @@ fn denied(what: &str) -> Error {
         "`{what}` is refused: only questions are answered here (SELECT, WITH, VALUES, EXPLAIN)"
     );
     Error::new(Kind::Denied, "query.read_only", message)
+}
+
+/// Names subqueries that have no name. Two of them on each other with the same expressions would
+/// be taken for one by DataFusion 55.2, and the answer would be wrong (fixed upstream by pull
+/// request 24686).
+fn name_derived_tables(statement: &mut Statement, count: &mut usize) {
+    match statement {
+        Statement::Statement(statement) => {
+            match VisitMut::visit(statement.as_mut(), &mut Namer(count)) {
+                ControlFlow::Continue(()) | ControlFlow::Break(()) => {}
+            }
+        }
+        Statement::Explain(explain) => name_derived_tables(&mut explain.statement, count),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
+    }
+}
+
+struct Namer<'a>(&'a mut usize);
+
+impl VisitorMut for Namer<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { alias: alias @ None, .. } = factor {
+            *self.0 += 1;
+            let name = Ident::new(format!("__derived_{}", self.0));
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Breaks at the first thing that is more than a question.

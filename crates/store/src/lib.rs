@@ -7,6 +7,7 @@
 //! encode, commit), `manifest`, `plan` (what a question reads, and where identical rows meet),
 //! `merge`, `provider` and `query` (SQL), `history`.
 
+mod accounted;
 mod answer;
 mod chunk;
 mod columns;
@@ -16,6 +17,7 @@ mod decimal;
 mod encode;
 mod failure;
 mod flush;
+mod functions;
 mod gather;
 mod guard;
 mod history;

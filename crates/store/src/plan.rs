@@ -90,7 +90,7 @@ fn narrow(runs: Vec<Run>, constraint: &Constraint, depth: usize, units: &mut Vec
         claimed.0 <= claimed.1 && constraint.may_have_bytes(least.as_bytes(), greatest.as_bytes())
     };
     let runs: Vec<Run> = runs.into_iter().filter(wanted).collect();
-    for group in groups(runs, constraint) {
+    for group in sweep(runs, constraint).into_iter().flat_map(|group| groups(group, constraint)) {
         let straight = matches!(group.as_slice(), [Run::File(_)]);
         if straight {
             if group.iter().all(|run| meet(run.range().time, constraint.time)) {
@@ -124,6 +124,23 @@ fn claimed_of(runs: &[Run], constraint: &Constraint) -> Option<(i64, i64)> {
     };
     let claims = runs.iter().filter_map(of);
     claims.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// Groups of runs such that runs of different groups share no claimed time, for many files.
+fn sweep(mut runs: Vec<Run>, constraint: &Constraint) -> Vec<Vec<Run>> {
+    runs.sort_by_key(|run| run.claimed(constraint).0);
+    let mut groups: Vec<Vec<Run>> = Vec::new();
+    let mut until = None;
+    for run in runs {
+        let claimed = run.claimed(constraint);
+        let touches = until.is_some_and(|until| claimed.0 <= until);
+        until = Some(until.map_or(claimed.1, |until: i64| until.max(claimed.1)));
+        match groups.last_mut() {
+            Some(group) if touches => group.push(run),
+            _ => groups.push(vec![run]),
+        }
+    }
+    groups
 }
 
 /// Groups of runs such that runs of different groups share no device or no claimed time.

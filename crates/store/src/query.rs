@@ -30,23 +30,10 @@ use crate::constraint::Constraint;
 use crate::failure::internal;
 use crate::provider::StreamTable;
 use crate::store::Shared;
-use crate::{guard, history};
+use crate::{accounted, functions, guard, history};
 
 /// Stack of a thread that plans: a question of 2,000 words may nest as deep as it is long.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
-/// Functions whose answer may be far larger than their arguments, outside any limit of memory.
-const UNBOUNDED: [&str; 9] = [
-    "repeat",
-    "lpad",
-    "rpad",
-    "range",
-    "generate_series",
-    "gen_series",
-    "array_repeat",
-    "list_repeat",
-    "array_resize",
-];
-
 /// Answers questions about a store.
 pub(crate) struct Queries {
     shared: Arc<Shared>,
@@ -189,12 +176,16 @@ fn base_state(parallelism: usize) -> Result<SessionState, Error> {
         .options_mut()
         .set("datafusion.execution.time_zone", "UTC")
         .map_err(|error| internal("store.query", error))?;
-    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    use datafusion::execution::FunctionRegistry as _;
-    for name in UNBOUNDED {
-        state.deregister_udf(name).map_err(|error| internal("store.query", error))?;
-    }
-    Ok(SessionStateBuilder::new_from_existing(state).with_table_functions(HashMap::new()).build())
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_scalar_functions(functions::scalar())
+        .with_higher_order_functions(Vec::new())
+        .with_expr_planners(functions::planners())
+        .with_table_functions(HashMap::new())
+        .with_file_formats(Vec::new())
+        .with_table_factories(HashMap::new())
+        .build())
 }
 
 async fn answer(state: &SessionState, query: &Query) -> Result<Answer, Error> {
@@ -206,6 +197,7 @@ async fn answer(state: &SessionState, query: &Query) -> Result<Answer, Error> {
         Error::new(Kind::Denied, "query.read_only", "only questions are answered here")
     })?;
     let plan = state.create_physical_plan(&plan).await.map_err(explain)?;
+    let plan = accounted::account(plan).map_err(explain)?;
     let schema = plan.schema();
     let mut stream = execute_stream(plan, state.task_ctx()).map_err(explain)?;
     let mut cells = Cells::new(&schema, query.limits);

@@ -98,7 +98,8 @@ impl State {
     /// Whether enough rows wait for a flush.
     pub(crate) fn is_flush_due(&self, settings: &StoreSettings) -> bool {
         let (rows, bytes) = self.active();
-        rows >= settings.flush_rows || bytes >= settings.memory_bytes
+        let rows_due = settings.flush_rows.min(settings.memory_rows_max);
+        rows >= rows_due || bytes >= settings.memory_bytes
     }
 }
 
@@ -270,7 +271,7 @@ impl TelemetryStore for ColumnarStore {
             if self.admit(&mut chunks, through)? {
                 return Ok(());
             }
-            self.shared.ask_for_flush();
+            // Memory is full, so a flush is due or under way; it wakes us however it ends.
             room.await;
         }
     }

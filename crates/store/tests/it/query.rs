@@ -200,3 +200,60 @@ async fn a_question_that_needs_too_much_memory_is_stopped() {
     let error = store.query(query).await.unwrap_err();
     assert_eq!((error.kind, error.code), (Kind::TooLarge, "query.memory"), "{}", error.chain());
 }
+
+#[tokio::test]
+async fn text_does_not_grow_without_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    filled(&*store).await;
+    let doubled = |how: &str| {
+        let mut sql = "SELECT device AS x FROM energy".to_owned();
+        for _ in 0..40 {
+            sql = format!("SELECT {how} AS x FROM ({sql})");
+        }
+        sql
+    };
+    let constant =
+        format!("SELECT {}'x'{}", "replace(".repeat(9), ", 'x', 'xxxxxxxxxx')".repeat(9));
+    for sql in [doubled("x || x"), doubled("concat(x, x)"), doubled("replace(x, 'm', x)"), constant]
+    {
+        let error = store.query(question(&sql, Visibility::All)).await.unwrap_err();
+        let shown: String = sql.chars().take(60).collect();
+        assert_eq!((error.kind, error.code), (Kind::TooLarge, "query.memory"), "{shown}: {error}");
+    }
+    let table = ask(&*store, "SELECT device || '/' || 7 || NULL, concat(device, NULL, '!'), device || watts FROM energy ORDER BY time LIMIT 1").await;
+    let text = |text: &str| Cell::Text(text.to_owned());
+    assert_eq!(table.rows, [[Cell::Null, text("m-1!"), text("m-10.0")]]);
+}
+
+#[tokio::test]
+async fn a_window_over_everything_counts_as_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let device = |n: i32| format!("{}-{n}", "m".repeat(100));
+    let readings: Vec<Reading> = (0..2000).map(|n| Reading::new(&device(n), NOON, 1.0)).collect();
+    store.write(vec![batch(&readings)], Offset(1)).await.unwrap();
+    let small = "SELECT max(total) FROM (SELECT sum(watts) OVER () AS total FROM energy)";
+    assert_eq!(ask(&*store, small).await.rows, [[Cell::Float(2000.0)]]);
+    let sql = "SELECT max(n) FROM (SELECT a.device || b.device AS x, count(*) OVER () AS n FROM energy a, energy b) WHERE length(x) > 1";
+    let mut query = question(sql, Visibility::All);
+    query.limits.time = std::time::Duration::from_secs(120);
+    let error = store.query(query).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (Kind::TooLarge, "query.memory"), "{}", error.chain());
+}
+
+/// DataFusion 55.2 drops one of two equal projections that stand on each other
+/// (apache/datafusion pull request 24686); named, they differ.
+#[tokio::test]
+async fn equal_layers_of_a_question_all_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    filled(&*store).await;
+    let mut sql = "SELECT max(watts) AS x FROM energy".to_owned();
+    for _ in 0..6 {
+        sql = format!("SELECT x + 1 AS x FROM ({sql})");
+    }
+    assert_eq!(ask(&*store, &sql).await.rows, [[Cell::Float(6.9)]]);
+    let sql = "WITH a AS (SELECT watts + 1 AS watts FROM energy), b AS (SELECT watts + 1 AS watts FROM a) SELECT max(watts) FROM b";
+    assert_eq!(ask(&*store, sql).await.rows, [[Cell::Float(2.9)]]);
+}
