@@ -21,6 +21,9 @@ const CONCURRENCY: usize = 16;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 /// Largest answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often and after what pause a busy server is asked again.
+const BUSY_ATTEMPTS: u32 = 40;
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The API of one server, for one token. Clones share their connections.
 #[derive(Clone)]
@@ -224,6 +227,20 @@ impl Api {
             Some(Value::Array(rows)) => Ok(rows),
             _ => Err(Error::internal("api.answer_invalid", "the answer of a query has no rows")),
         }
+    }
+
+    /// As [`Api::query`], but asks again for a while when the server is busy.
+    ///
+    /// # Errors
+    /// As [`Api::query`].
+    pub async fn query_patiently(&self, sql: &str) -> Result<Vec<Value>, Error> {
+        for _attempt in 0..BUSY_ATTEMPTS {
+            match self.query(sql).await {
+                Err(error) if error.kind == Kind::Busy => tokio::time::sleep(BUSY_PAUSE).await,
+                result => return result,
+            }
+        }
+        self.query(sql).await
     }
 
     /// How many records the log holds, and how many of them the store and the state show.

@@ -186,7 +186,7 @@ impl App {
             rfc3339(self.source.time_ms(from)),
             rfc3339(self.source.time_ms(to))
         );
-        let rows = api.query(&sql).await?;
+        let rows = api.query_patiently(&sql).await?;
         let seen = rows.first().and_then(|row| row.get(0)?.as_u64()).unwrap_or(0);
         let is_partial = seen != 0 && seen != self.samples;
         Ok(is_partial.then(|| {

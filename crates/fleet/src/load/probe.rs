@@ -80,8 +80,7 @@ pub(crate) async fn watch(
             return;
         }
         order.probes.is_wanted.store(true, Ordering::Relaxed);
-        let probe = tokio::time::timeout(Duration::from_secs(5), probes.recv()).await;
-        let Ok(Some(probe)) = probe else { continue };
+        let Some(probe) = next(&order, &mut probes).await else { return };
         match see(&api, &probe).await {
             Ok(Some(time)) => result.lock().unwrap_or_else(PoisonError::into_inner).record(time),
             Ok(None) => order.count_error("a watched message was not queryable within 30 s"),
@@ -89,6 +88,17 @@ pub(crate) async fn watch(
                 order.count_error(&format!("query: {}", error.message));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
+        }
+    }
+}
+
+/// The next message to watch; `None` when the sending is over.
+async fn next(order: &Order, probes: &mut mpsc::Receiver<Probe>) -> Option<Probe> {
+    loop {
+        match tokio::time::timeout(Duration::from_millis(50), probes.recv()).await {
+            Ok(probe) => return probe,
+            Err(_idle) if order.schedule().is_over() => return None,
+            Err(_idle) => {}
         }
     }
 }

@@ -28,6 +28,8 @@ const RATE_BOUND: f64 = 600_000.0;
 const TELL: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(plan: &LoadPlan, progress: OnProgress<'_>) -> Result<LoadReport, Error> {
+    // Before anything is registered.
+    address(plan)?;
     let devices = names(plan)?;
     let total = devices.len();
     let enrollment = Enrollment {
@@ -56,15 +58,15 @@ pub(super) async fn run(plan: &LoadPlan, progress: OnProgress<'_>) -> Result<Loa
     let (due, measured) = tokio::join!(schedule.tick(), measure(plan, &order, progress));
     let shares = drain(&mut lanes, &order).await;
     let drained = Instant::now();
+    let mut report = measured;
+    fill(plan, &order, &mut report);
+    report.unsent = due.saturating_sub(report.sent);
+    settle(&api, &mut report, (start, drained), progress).await?;
     if let Some(watcher) = watcher {
         // A panic of the watcher has cost its measurements, nothing else.
         let _ended = watcher.await;
     }
-    let mut report = measured;
-    fill(plan, &order, &mut report);
-    report.unsent = due.saturating_sub(report.sent);
     report.queryable = latency(&queryable.lock().unwrap_or_else(PoisonError::into_inner));
-    settle(&api, &mut report, (start, drained), progress).await?;
     if plan.is_verified {
         let names = identities.iter().map(|identity| identity.device.clone()).collect::<Vec<_>>();
         let sent = Sent::by_device(shares);
@@ -142,19 +144,24 @@ fn start_lanes(
     Ok((lanes, bells))
 }
 
-/// One dialer per device, or one for all without TLS.
-fn dialers(plan: &LoadPlan, identities: &[Identity]) -> Result<Vec<Dialer>, Error> {
-    let closed = |name: &str, setting: &str| {
+/// The address of the listener that the plan means.
+fn address(plan: &LoadPlan) -> Result<&str, Error> {
+    let (address, name, setting) = match plan.is_tls {
+        true => (&plan.doors.mqtts, "mqtts", "mqtt.listen"),
+        false => (&plan.doors.mqtt, "mqtt", "mqtt.plain_listen"),
+    };
+    address.as_deref().ok_or_else(|| {
         let message = format!("the listener `{name}` is off: set `{setting}`");
         Error::new(Kind::Invalid, "load.door_closed", message)
-    };
+    })
+}
+
+/// One dialer per device, or one for all without TLS.
+fn dialers(plan: &LoadPlan, identities: &[Identity]) -> Result<Vec<Dialer>, Error> {
+    let address = address(plan)?;
     if !plan.is_tls {
-        let address = plan.doors.mqtt.as_deref();
-        let address = address.ok_or_else(|| closed("mqtt", "mqtt.plain_listen"))?;
         return Ok(vec![Dialer::plain(address)]);
     }
-    let address = plan.doors.mqtts.as_deref();
-    let address = address.ok_or_else(|| closed("mqtts", "mqtt.listen"))?;
     let roots = connect::roots(&plan.doors.authority_pem)?;
     identities.iter().map(|identity| Dialer::tls(address, &roots, identity)).collect()
 }
