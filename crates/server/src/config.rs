@@ -135,6 +135,12 @@ impl Config {
         Self::default().to_table()
     }
 
+    /// Listeners without TLS that others can reach: path of the setting, and host.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<(String, String)> {
+        check::exposed(self)
+    }
+
     fn to_table(&self) -> Table {
         // Plain data with string keys always has a table; a test reads every default.
         Table::try_from(self).unwrap_or_default()

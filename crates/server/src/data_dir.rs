@@ -11,11 +11,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tracing::warn;
 
 use crate::failure::{Exit, Failure};
 
+/// Less free space than this is said at start.
+const FREE_BYTES_WANTED: u64 = 1 << 30;
 /// The version of the layout that this program writes.
 const FORMAT: u32 = 1;
 /// No small file of ours comes near this.
@@ -63,6 +67,25 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says what a person should mend before it hurts: a secret that others may read, a disk that
+    /// is nearly full.
+    pub fn warn_if_exposed_or_full(&self) {
+        for name in ["admin.token", "ca.key", "server.key"] {
+            let mode = fs::metadata(self.join(name)).map(|metadata| metadata.permissions().mode());
+            if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+                let path = self.join(name);
+                warn!(path = %path.display(), "others may read this secret: `chmod 600` it");
+            }
+        }
+        let free = rustix::fs::statvfs(&self.path)
+            .map(|volume| volume.f_bavail.saturating_mul(volume.f_frsize));
+        if let Ok(free) = free
+            && free < FREE_BYTES_WANTED
+        {
+            warn!(bytes = free, "the disk of the data directory is nearly full");
+        }
     }
 
     /// The administrator's token, if there is one yet.
@@ -244,7 +267,6 @@ fn find(path: &Path) -> Result<Option<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_second_holder_is_refused_and_told_the_first_ones_pid() {

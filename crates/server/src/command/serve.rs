@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::warn;
 
 use crate::cli::ServeArgs;
 use crate::config::Config;
@@ -22,8 +23,12 @@ const PEOPLE_THREADS: usize = 2;
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = args.load()?.config;
     start_log()?;
+    for (setting, host) in config.exposed() {
+        warn!("`{setting}` is on {host} without TLS: whoever reaches it reads what passes");
+    }
     descriptor::raise_limit(config.mqtt.connections_max as u64);
     let data = DataDir::open(&args.data_dir, SERVE)?;
+    data.warn_if_exposed_or_full();
     run_until_signal(data, &config, |_server| async { std::future::pending().await })
 }
 

@@ -90,7 +90,7 @@ fn describe(event: &str) -> String {
     };
     let kind = cell(event.get("type"));
     let subject = cell(event.get("subject"));
-    let data = event.get("data").map(Value::to_string).unwrap_or_default();
+    let data = event.get("data").map_or_else(|| "(no text)".to_owned(), Value::to_string);
     let line = format!("{}  {kind}  {subject}  {data}", cell(event.get("time")));
     match line.contains(char::is_control) {
         true => line.escape_debug().to_string(),

@@ -40,17 +40,7 @@ pub(super) fn value(known: &Table, section: &str, key: &str, setting: &Setting) 
 
 /// What is wrong with values that are right by themselves.
 pub(super) fn together(loaded: &Loaded) -> Vec<String> {
-    let table = loaded.config.to_table();
-    let mut listeners = Vec::new();
-    for (section, keys) in &table {
-        for (key, value) in keys.as_table().into_iter().flatten() {
-            if let (true, Some((host, port))) =
-                (is_listener(key), value.as_str().and_then(split_host))
-            {
-                listeners.push((format!("{section}.{key}"), host.to_owned(), port));
-            }
-        }
-    }
+    let listeners = listeners(&loaded.config);
     let origin = |path: &str| {
         let (section, key) = path.split_once('.').unwrap_or((path, ""));
         loaded.origin(section, key)
@@ -66,13 +56,23 @@ pub(super) fn together(loaded: &Loaded) -> Vec<String> {
                 ));
             }
         }
-        faults
-            .extend(unprotected(loaded, path, host).map(|why| format!("{}: {why}", origin(path))));
     }
-    let mqtt = &loaded.config.mqtt;
-    if mqtt.plain_access == PlainAccess::All && mqtt.plain_listen != "off" {
-        let host = split_host(&mqtt.plain_listen).map_or("", |(host, _)| host);
-        if !is_loopback(host) {
+    let Config { http, ops, mqtt, .. } = &loaded.config;
+    for (path, host) in exposed(&loaded.config) {
+        let (section, is_allowed) = match path.as_str() {
+            "http.listen" => ("http", http.allow_insecure),
+            "ops.listen" => ("ops", ops.allow_insecure),
+            _ => ("mqtt", mqtt.allow_insecure),
+        };
+        if !is_allowed {
+            faults.push(format!(
+                "{}: `{path}` is on {host}, which others can reach, and has no TLS: bind it to \
+                 loopback, or accept that with `--allow-insecure` or \
+                 `{section}.allow_insecure = true`",
+                origin(&path)
+            ));
+        }
+        if path == "mqtt.plain_listen" && mqtt.plain_access == PlainAccess::All {
             faults.push(format!(
                 "{}: `mqtt.plain_access` = \"all\" lets anyone publish anything; it needs \
                  `mqtt.plain_listen` on loopback, and that is {host}",
@@ -83,23 +83,28 @@ pub(super) fn together(loaded: &Loaded) -> Vec<String> {
     faults
 }
 
-/// Why a listener without TLS must not stand there.
-fn unprotected(loaded: &Loaded, path: &str, host: &str) -> Option<String> {
-    let Config { http, ops, mqtt, .. } = &loaded.config;
-    let is_allowed = match path {
-        "http.listen" => http.allow_insecure,
-        "ops.listen" => ops.allow_insecure,
-        "mqtt.plain_listen" => mqtt.allow_insecure,
-        _ => return None,
-    };
-    if is_allowed || is_loopback(host) {
-        return None;
+/// Listeners without TLS that others can reach: path of the setting, and host.
+pub(super) fn exposed(config: &Config) -> Vec<(String, String)> {
+    let plain = |path: &str| matches!(path, "http.listen" | "ops.listen" | "mqtt.plain_listen");
+    listeners(config)
+        .into_iter()
+        .filter(|(path, host, _)| plain(path) && !is_loopback(host))
+        .map(|(path, host, _)| (path, host))
+        .collect()
+}
+
+/// All listeners that are on: path of the setting, host, port.
+fn listeners(config: &Config) -> Vec<(String, String, u16)> {
+    let mut listeners = Vec::new();
+    for (section, keys) in &config.to_table() {
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            let address = value.as_str().filter(|_| is_listener(key)).and_then(split_host);
+            listeners.extend(
+                address.map(|(host, port)| (format!("{section}.{key}"), host.to_owned(), port)),
+            );
+        }
     }
-    let section = path.split('.').next().unwrap_or(path);
-    Some(format!(
-        "`{path}` is on {host}, which others can reach, and has no TLS: bind it to loopback, or \
-         accept that with `--allow-insecure` or `{section}.allow_insecure = true`"
-    ))
+    listeners
 }
 
 fn is_listener(key: &str) -> bool {

@@ -71,12 +71,18 @@ impl Settings<'_> {
             }
             Some(keys) => {
                 let near = nearest(key, keys.keys().map(String::as_str));
-                let near = near.map(|near| match &origin {
-                    Origin::Variable(_) => variable(section, near),
-                    _ => format!("{section}.{near}"),
+                let is_variable = matches!(origin, Origin::Variable(_));
+                let near = near.map(|near| match is_variable {
+                    true => variable(section, near),
+                    false => format!("{section}.{near}"),
                 });
                 let all = keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                self.unknown(&origin, &format!("key `{section}.{key}`"), near, &all);
+                self.unknown(
+                    &origin,
+                    &format!("key `{section}.{}`", key.escape_debug()),
+                    near,
+                    &all,
+                );
             }
             None => self.unknown_section(section, &origin),
         }
@@ -121,33 +127,29 @@ impl Settings<'_> {
             }
         };
         for (section, body) in document {
-            let origin = at(section.span().start);
-            match body.into_inner() {
-                DeValue::Table(keys) => {
-                    if !self.known.contains_key(section.get_ref().as_ref()) {
-                        self.unknown_section(section.get_ref(), &origin);
-                        continue;
-                    }
-                    for (key, value) in keys {
-                        let origin = at(key.span().start);
-                        match to_value(value.into_inner()) {
-                            Some(value) => {
-                                self.put(section.get_ref(), key.get_ref(), value, origin);
-                            }
-                            None => self.faults.push(format!(
-                                "{origin}: the value of `{}.{}` is too large or of a kind that \
-                                 no setting has",
-                                section.get_ref(),
-                                key.get_ref()
-                            )),
-                        }
-                    }
-                }
-                _ => self.faults.push(format!(
+            let (origin, name) = (at(section.span().start), section.get_ref());
+            let DeValue::Table(keys) = body.into_inner() else {
+                self.faults.push(format!(
                     "{origin}: `{}` stands outside of a section: write `[section]` above it, or \
                      `section.key = value`",
-                    section.get_ref().escape_debug()
-                )),
+                    name.escape_debug()
+                ));
+                continue;
+            };
+            if !self.known.contains_key(name.as_ref()) {
+                self.unknown_section(name, &origin);
+                continue;
+            }
+            for (key, value) in keys {
+                let (origin, key) = (at(key.span().start), key.into_inner());
+                match to_value(value.into_inner()) {
+                    Some(value) => self.put(name, &key, value, origin),
+                    None => self.faults.push(format!(
+                        "{origin}: the value of `{name}.{}` is too large or of a kind that no \
+                         setting has",
+                        key.escape_debug()
+                    )),
+                }
             }
         }
     }

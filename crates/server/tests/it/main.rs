@@ -1,4 +1,12 @@
 //! The binary as people run it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "a test that fails says so"
+)]
 
 mod cli;
 mod config;

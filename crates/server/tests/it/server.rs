@@ -209,3 +209,24 @@ fn stops_in_time_while_someone_listens_to_live_events() {
     server.stop();
     assert_eq!(tail.wait().unwrap().code(), Some(6), "it is told that the server has gone");
 }
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = TestServer::start();
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    let begin = Instant::now();
+    // Whether the first was done already when the second came is the scheduler's choice.
+    assert!(matches!(server.wait().code(), Some(0 | 1)), "{}", server.said());
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_is_served_without_tls_to_others_is_said() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let variables = [("AXLE_OPS__LISTEN", "[::]:0"), ("AXLE_OPS__ALLOW_INSECURE", "true")];
+    let server = TestServer::start_on(folder, &variables);
+    assert!(server.said().contains("`ops.listen` is on :: without TLS"), "{}", server.said());
+    assert!(server.address("ops").starts_with("127.0.0.1:"), "an address that can be used here");
+    server.stop();
+}

@@ -32,7 +32,7 @@ pub(super) async fn test(args: &LoadTestArgs) -> Result<(), Failure> {
     let folder = super::temporary_folder();
     let figures = match args.stage {
         LoadStage::Store => store(&folder, args).await,
-        _ => log(&folder, args.duration.0).await,
+        LoadStage::Log | LoadStage::All | LoadStage::Gateway => log(&folder, args.duration.0).await,
     };
     remove_folder(&folder);
     let figures = figures?;
@@ -119,10 +119,8 @@ async fn store(folder: &Path, args: &LoadTestArgs) -> Result<Value, Failure> {
     store.flush().await?;
     let files = store.figures();
     if let Some(figures) = figures.as_object_mut() {
-        let bytes_per_value = files.file_bytes as f64 / (files.file_rows * VALUES).max(1) as f64;
         figures.insert("flush_s".to_owned(), json!(flush.elapsed().as_secs_f64()));
         figures.insert("files".to_owned(), json!(files.files));
-        figures.insert("bytes_per_value".to_owned(), json!(bytes_per_value));
     }
     store.close().await?;
     Ok(figures)
