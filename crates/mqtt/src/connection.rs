@@ -288,7 +288,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn handle_packets(&mut self, bytes: &[u8]) -> Result<usize, End> {
         let mut handled = 0;
         while let Some(rest) = bytes.get(handled..) {
-            let Some(header) = header::peek(rest, limit::PACKET_BYTES_MAX)? else { break };
+            let peeked = header::peek(rest, limit::PACKET_BYTES_MAX);
+            if peeked == Err(Refusal::TOO_LARGE) && header::is_publish(rest) {
+                self.session.count_rejected();
+            }
+            let Some(header) = peeked? else { break };
             let Some(body) = rest.get(header.body_at..header.length) else { break };
             match self.session.handle(header, body, &mut self.out)? {
                 Flow::Next => handled += header.length,

@@ -86,6 +86,13 @@ impl End {
     }
 }
 
+impl End {
+    /// Whether it is about what the client sent.
+    pub(crate) fn is_clients_fault(self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_clients_fault())
+    }
+}
+
 impl From<Refusal> for End {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -177,7 +184,14 @@ impl Session {
     ) -> Result<Flow, End> {
         let version = self.version();
         match header.kind {
-            PacketKind::Publish => return self.handle_publish(header, body, out),
+            PacketKind::Publish => {
+                return self.handle_publish(header, body, out).inspect_err(|end| {
+                    // The use case has counted what it denied.
+                    if *end != End::Refused(Refusal::NOT_AUTHORIZED) && end.is_clients_fault() {
+                        self.count_rejected();
+                    }
+                });
+            }
             PacketKind::PubAck => {
                 let (packet_id, code) = publish::read_ack(body, version)?;
                 self.down.acknowledge(packet_id, code);
@@ -217,6 +231,11 @@ impl Session {
     /// Gives the place among the live connections back.
     pub(crate) fn leave(&mut self) {
         self.place = None;
+    }
+
+    /// Counts a publish that is refused here, for the law of the door.
+    pub(crate) fn count_rejected(&self) {
+        self.shared.app.ingest.count_rejected(1);
     }
 
     /// Adds what was counted since the last time to the metrics.

@@ -46,6 +46,11 @@ pub(crate) fn peek(bytes: &[u8], bytes_max: usize) -> Result<Option<Header>, Ref
     Ok(Some(Header { kind, flags: first & 0x0f, body_at, length }))
 }
 
+/// Whether these bytes begin a PUBLISH packet.
+pub(crate) fn is_publish(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first >> 4 == 3)
+}
+
 fn kind(first: u8) -> Result<PacketKind, Refusal> {
     let (kind, flags) = match first >> 4 {
         1 => (PacketKind::Connect, 0),

@@ -302,3 +302,24 @@ async fn text_that_is_none_is_never_accepted() {
         other => panic!("no PUBACK but {other:?}"),
     }
 }
+
+#[tokio::test]
+async fn every_publish_that_is_refused_is_counted_once() {
+    let world = World::new().await;
+    world.add("b-1").await;
+    let mut rejected = 0;
+    for bytes in [
+        &b"\x32\x08\x00\x03a/+\x00\x01\x00"[..],
+        b"\x34\x06\x00\x01a\x00\x01\x00",
+        b"\x33\x06\x00\x01a\x00\x01\x00",
+        b"\x30\xff\xff\xff\x7f",
+        b"\x30\x04\x00\x01a\x00",
+    ] {
+        let mut client = Client::connected(&world, "b-1", true).await;
+        client.send_bytes(bytes).await;
+        assert!(client.disconnected().await.is_some());
+        rejected += 1;
+        let counted = world.app.counters().await.unwrap().rejected;
+        assert_eq!(counted, rejected, "{bytes:x?}");
+    }
+}
