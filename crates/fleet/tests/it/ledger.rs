@@ -65,7 +65,8 @@ async fn broken_connections_are_no_violation_and_lose_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn finds_what_was_acknowledged_and_lost() {
     let (found, _) = check(Lie::Lose).await;
-    assert!(found.lost > 0 && found.doubled + found.corrupt + found.phantom == 0, "{found:#?}");
+    // Where the last message of a device is lost, its latest values are wrong too.
+    assert!(found.lost > 0 && found.doubled + found.phantom == 0, "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
