@@ -75,11 +75,11 @@ impl TableProvider for StreamTable {
     }
 }
 
-/// Shares units out over partitions, the largest first.
+/// Shares units out over partitions, the largest first. There are always as many partitions, so
+/// that a plan looks the same whatever is stored.
 fn share_out(mut units: Vec<Unit>, partitions: usize) -> Vec<Vec<Unit>> {
     units.sort_by_key(|unit| std::cmp::Reverse(unit.rows_max()));
-    let count = partitions.min(units.len()).max(1);
-    let mut shares: Vec<(u64, Vec<Unit>)> = (0..count).map(|_| (0, Vec::new())).collect();
+    let mut shares: Vec<(u64, Vec<Unit>)> = vec![(0, Vec::new()); partitions.max(1)];
     for unit in units {
         if let Some((rows, share)) = shares.iter_mut().min_by_key(|(rows, _)| *rows) {
             *rows += unit.rows_max();

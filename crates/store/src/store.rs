@@ -216,7 +216,7 @@ impl ColumnarStore {
 /// Most chunks of one size that lie side by side.
 const CHUNKS_ALIKE_MAX: usize = 16;
 /// Chunks from this size on are left as they are.
-const CHUNK_ROWS: usize = 64 * 1024;
+const CHUNK_ROWS: usize = 16 * 1024;
 
 /// Puts small chunks together, so that there are few however small the writes are. A row is
 /// copied once per sixteenfold growth.
