@@ -70,6 +70,15 @@ impl Bike {
         }
     }
 
+    /// The same bike on a ride of the past: `rides` before today, with fewer kilometers.
+    pub(super) fn earlier(key: Key, rides: u64) -> Self {
+        let mut bike = Self::new(key);
+        bike.odometer_km = (bike.odometer_km - 6.0 * rides as f64).max(0.0);
+        bike.dice = Dice::new(key.named("past").child(rides));
+        bike.battery_pct = bike.dice.between(40.0, 100.0);
+        bike
+    }
+
     /// A sample of the ride at this moment.
     pub(super) fn sample(&self, now_ms: i64) -> Value {
         let effort = (self.speed_kmh / 25.0).clamp(0.0, 1.4);

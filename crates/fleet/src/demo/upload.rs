@@ -98,7 +98,7 @@ impl Uploader {
     }
 
     fn ride(&self, ride: i64, from_ms: i64) -> Vec<u8> {
-        let mut bike = Bike::new(self.key.named("past").child(ride.cast_unsigned()));
+        let mut bike = Bike::earlier(self.key, ride.cast_unsigned() + 1);
         let mut lines = Vec::with_capacity(128 * 1024);
         for second in 0..RIDE_SAMPLES {
             bike.ride();
