@@ -73,6 +73,11 @@ pub fn decode(
             is_whole: true,
         })
     };
+    if let Some(stream) = Topic::own_stream(message.device, message.topic)
+        && let Some(schema) = schemas.find(stream)
+    {
+        return decode_telemetry(schema, message.device, message, sink);
+    }
     match Topic::parse(message.topic) {
         Ok(Topic::Telemetry(device, stream)) => match schemas.find(stream.as_str()) {
             Some(schema) if device.as_str() == message.device || message.device.is_empty() => {

@@ -25,8 +25,9 @@ use crate::metrics::DoorMetrics;
 use fold::Fold;
 use stretch::Stretch;
 
-/// Bytes of the log that are understood at once.
-const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the log that are understood at once, where so many wait. The more rows share a batch,
+/// the more of them share its dictionaries.
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Least time between two commits of the state.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Entries that the state's changes may gather before the log must wait for their commit.
@@ -221,7 +222,8 @@ impl Projector {
         let Some(last) = records.last() else { return Ok(next) };
         let through = last.offset.next();
         let rows = stretch.row_count();
-        self.store.write(stretch.take_batches(), through).await?;
+        let batches = stretch.take_batches(&mut gathered.fold);
+        self.store.write(batches, through).await?;
         self.applied.send_modify(|applied| applied.0 = applied.0.max(through));
         let set_aside = gathered.take(stretch, through);
         self.counts.messages.fetch_add(records.len() as u64, Ordering::Relaxed);

@@ -63,6 +63,14 @@ impl Topic {
         }
     }
 
+    /// The stream, where this is the name of a telemetry topic of that device. Builds no ids: most
+    /// messages are telemetry of the device that the credential named.
+    #[must_use]
+    pub fn own_stream<'a>(device: &str, name: &'a str) -> Option<&'a str> {
+        let stream = own_tree(device, name)?.strip_prefix("t/")?;
+        (!device.is_empty()).then_some(stream)
+    }
+
     /// The topic of a stream of a device.
     #[must_use]
     pub fn telemetry(device: &DeviceId, stream: &StreamName) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axle_domain::port::{Counters, Projected, Record, UploadReceipt};
 use axle_domain::{
-    Message, Offset, QuarantineId, QuarantineItem, QuarantineState, RowBatch, Schemas, Source,
+    Message, Offset, QuarantineId, QuarantineItem, QuarantineState, Row, RowBatch, Schemas, Source,
     UploadId, limit,
 };
 
@@ -32,7 +32,10 @@ impl<'a> Stretch<'a> {
         self.batches.iter().map(|batch| batch.len() as u64).sum()
     }
 
-    pub(super) fn take_batches(&mut self) -> Vec<RowBatch> {
+    /// The rows for the store; their latest values go into the fold.
+    pub(super) fn take_batches(&mut self, fold: &mut Fold) -> Vec<RowBatch> {
+        // Rows that the state knows already change nothing there: latest only moves forward.
+        self.batches.iter().for_each(|batch| fold.batch(batch));
         std::mem::take(&mut self.batches)
     }
 
@@ -51,11 +54,9 @@ impl<'a> Stretch<'a> {
             match decoded {
                 Decoded::Row(row) => {
                     if for_store {
-                        batch_of(&mut self.batches, schemas, row.schema.name.as_str(), |batch| {
-                            batch.push(row);
-                        });
-                    }
-                    if for_state {
+                        push(&mut self.batches, schemas, row);
+                    } else {
+                        // The store has this row; in batches the rest is folded at once.
                         fold.row(row);
                     }
                     stored += 1;
@@ -94,23 +95,17 @@ impl<'a> Stretch<'a> {
     }
 }
 
-/// Finds or opens the batch of a stream and lets the row in.
-fn batch_of(
-    batches: &mut Vec<RowBatch>,
-    schemas: &Schemas,
-    stream: &str,
-    push: impl FnOnce(&mut RowBatch),
-) {
-    let found = batches
-        .iter_mut()
-        .rev()
-        .find(|batch| batch.schema.name.as_str() == stream && !batch.is_full());
-    if let Some(batch) = found {
-        return push(batch);
+/// Lets a row into the batch of its stream.
+fn push(batches: &mut Vec<RowBatch>, schemas: &Schemas, row: &Row<'_>) {
+    let is_its = |batch: &&mut RowBatch| std::ptr::eq(&*batch.schema, row.schema);
+    if let Some(batch) = batches.iter_mut().rev().find(is_its)
+        && !batch.is_full()
+    {
+        return batch.push(row);
     }
-    let Some(schema) = schemas.find(stream) else { return };
+    let Some(schema) = schemas.find(row.schema.name.as_str()) else { return };
     let mut batch = RowBatch::new(Arc::clone(schema));
-    push(&mut batch);
+    batch.push(row);
     batches.push(batch);
 }
 
