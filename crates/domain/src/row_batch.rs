@@ -17,23 +17,46 @@ pub struct Dictionary {
     /// The distinct texts.
     pub texts: Vec<Arc<str>>,
     index: HashMap<Arc<str>, i32>,
+    /// Per code the one that followed it last.
+    successors: Vec<i32>,
 }
 
+/// No code.
+const NONE: i32 = -1;
+
 impl Dictionary {
+    /// Adds a row. Neighbouring rows mostly carry the same text, or the one that followed last
+    /// time: devices report the same keys in the same order. Texts lie in memory as they came, so
+    /// that these two looks are cheap where a look into the index waits for memory three times.
     fn push(&mut self, text: &str) {
-        // Neighbouring rows mostly carry the same text: look there before hashing.
-        if let Some(&last) = self.codes.last() {
-            let known = usize::try_from(last).ok().and_then(|last| self.texts.get(last));
-            if known.is_some_and(|known| &**known == text) {
-                self.codes.push(last);
-                return;
+        let last = self.codes.last().copied();
+        if let Some(last) = last {
+            for likely in [last, self.successor(last)] {
+                if self.text(likely) == Some(text) {
+                    self.codes.push(likely);
+                    return;
+                }
             }
         }
         let code = match self.index.get(text) {
             Some(code) => *code,
             None => self.add(text),
         };
+        let last = last.and_then(|last| usize::try_from(last).ok());
+        if let Some(slot) = last.and_then(|last| self.successors.get_mut(last)) {
+            *slot = code;
+        }
         self.codes.push(code);
+    }
+
+    fn text(&self, code: i32) -> Option<&str> {
+        let code = usize::try_from(code).ok()?;
+        self.texts.get(code).map(|text| &**text)
+    }
+
+    fn successor(&self, code: i32) -> i32 {
+        let code = usize::try_from(code).ok();
+        code.and_then(|code| self.successors.get(code)).copied().unwrap_or(NONE)
     }
 
     fn add(&mut self, text: &str) -> i32 {
@@ -41,6 +64,7 @@ impl Dictionary {
         // A batch holds far fewer rows than i32 counts; RowBatch::is_full sees to it.
         let code = i32::try_from(self.texts.len()).unwrap_or(i32::MAX);
         self.texts.push(Arc::clone(&text));
+        self.successors.push(NONE);
         self.index.insert(text, code);
         code
     }
@@ -48,8 +72,7 @@ impl Dictionary {
     /// The text of a row.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
-        let code = usize::try_from(*self.codes.get(row)?).ok()?;
-        self.texts.get(code).map(|text| &**text)
+        self.text(*self.codes.get(row)?)
     }
 }
 
@@ -201,5 +224,28 @@ impl RowBatch {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len() >= Self::ROWS_MAX
+    }
+}
+
+#[cfg(test)]
+mod props {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_dictionary_gives_back_what_was_pushed_with_each_text_once(
+            texts in proptest::collection::vec("[ab]{0,3}", 0..60)
+        ) {
+            let mut dictionary = Dictionary::default();
+            texts.iter().for_each(|text| dictionary.push(text));
+            for (row, text) in texts.iter().enumerate() {
+                prop_assert_eq!(dictionary.get(row), Some(text.as_str()));
+            }
+            let mut distinct = dictionary.texts.clone();
+            distinct.sort();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), dictionary.texts.len());
+        }
     }
 }
