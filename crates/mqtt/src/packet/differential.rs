@@ -10,6 +10,7 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use tokio_util::codec::Decoder;
@@ -145,8 +146,17 @@ fn check(bytes: &[u8], version: Version) {
     }
 }
 
+fn config() -> ProptestConfig {
+    let wanted = ProptestConfig::default();
+    if wanted.rng_seed != RngSeed::Random {
+        return wanted;
+    }
+    ProptestConfig { cases: 20_000, rng_seed: RngSeed::Fixed(1), ..wanted }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    // The same cases in every run; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` look further.
+    #![proptest_config(config())]
 
     #[test]
     fn what_we_accept_others_read_the_same(bytes in input()) {

@@ -99,7 +99,8 @@ pub(crate) fn read_ack(body: &[u8], version: Version) -> Result<(u16, u8), Refus
         return Ok((packet_id, 0));
     }
     let code = reader.u8()?;
-    if !matches!(code, 0 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x92 | 0x97 | 0x99) {
+    // 0x92 is of PUBREL and PUBCOMP, which belong to a QoS that nobody is granted.
+    if !matches!(code, 0 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99) {
         return Err(Refusal::MALFORMED);
     }
     if !reader.is_empty() {
