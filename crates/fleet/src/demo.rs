@@ -144,9 +144,12 @@ impl Fleet {
 
     fn dialer(&self, identity: &Identity) -> Result<Dialer, Error> {
         match (&self.doors.mqtts, &self.doors.mqtt) {
-            (Some(address), _) => {
-                Dialer::tls(address, &connect::roots(&self.doors.authority_pem)?, identity)
-            }
+            (Some(address), _) => Dialer::tls(
+                address,
+                &connect::roots(&self.doors.authority_pem)?,
+                &identity.chain,
+                &identity.key,
+            ),
             (None, Some(address)) => Ok(Dialer::plain(address)),
             (None, None) => {
                 let message = "no MQTT listener is on: set `mqtt.listen`";

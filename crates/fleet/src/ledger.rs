@@ -169,7 +169,12 @@ impl Ledger {
         let roots = connect::roots(&doors.authority_pem)?;
         for (number, identity) in identities.into_iter().enumerate() {
             let dialer = match plan.is_tls {
-                true => connect::Dialer::tls(address(doors, true)?, &roots, &identity)?,
+                true => connect::Dialer::tls(
+                    address(doors, true)?,
+                    &roots,
+                    &identity.chain,
+                    &identity.key,
+                )?,
                 false => connect::Dialer::plain(address(doors, false)?),
             };
             self.devices.push(Device::new(identity.device, source(number), dialer, plan));

@@ -8,9 +8,7 @@
 //! - [`Fleet`] is the life of a demonstration: bikes, cars and meters.
 
 pub mod api;
-mod client;
 mod clock;
-mod connect;
 pub mod content;
 mod demo;
 mod door;
@@ -18,10 +16,10 @@ mod enroll;
 mod histogram;
 mod ledger;
 pub mod load;
-mod packet;
 mod random;
 mod usage;
 
+use axle_client::{client, connect, packet};
 pub use demo::{Fleet, FleetPlan, FleetStatus};
 pub use door::Doors;
 pub use enroll::{Enrollment, Identity};

@@ -163,7 +163,10 @@ fn dialers(plan: &LoadPlan, identities: &[Identity]) -> Result<Vec<Dialer>, Erro
         return Ok(vec![Dialer::plain(address)]);
     }
     let roots = connect::roots(&plan.doors.authority_pem)?;
-    identities.iter().map(|identity| Dialer::tls(address, &roots, identity)).collect()
+    identities
+        .iter()
+        .map(|identity| Dialer::tls(address, &roots, &identity.chain, &identity.key))
+        .collect()
 }
 
 async fn wait_for_connections(

@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 
 /// The version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// MQTT 3.1.1.
     V3,
     /// MQTT 5.0.
@@ -14,36 +14,78 @@ pub(crate) enum Version {
 
 /// A packet from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packet<'a> {
-    /// The answer to CONNECT: whether the session was there, and the code (0 is success).
-    ConnAck { is_present: bool, code: u8 },
-    /// A PUBLISH was taken over; the code is 0 in 3.1.1.
-    PubAck { id: u16, code: u8 },
-    /// The answer to a SUBSCRIBE with one filter: the granted QoS, or 0x80 and above.
-    SubAck { id: u16, code: u8 },
-    /// A message; `id` is 0 at QoS 0.
-    Publish { topic: &'a str, payload: &'a [u8], id: u16 },
+pub enum Packet<'a> {
+    /// The answer to CONNECT.
+    ConnAck {
+        /// Whether the session was there.
+        is_present: bool,
+        /// 0 is success.
+        code: u8,
+        /// What MQTT 5 says besides.
+        terms: Terms<'a>,
+    },
+    /// A PUBLISH was taken over.
+    PubAck {
+        /// The packet id of the PUBLISH.
+        id: u16,
+        /// 0x80 and above: refused; always 0 in 3.1.1.
+        code: u8,
+    },
+    /// The answer to a SUBSCRIBE with one filter.
+    SubAck {
+        /// The packet id of the SUBSCRIBE.
+        id: u16,
+        /// The granted QoS, or 0x80 and above.
+        code: u8,
+    },
+    /// A message.
+    Publish {
+        /// Its topic name.
+        topic: &'a str,
+        /// Its bytes.
+        payload: &'a [u8],
+        /// The id that a PUBACK answers; 0 at QoS 0.
+        id: u16,
+    },
     /// The answer to PINGREQ.
     PingResp,
     /// The server says goodbye (MQTT 5).
-    Disconnect { code: u8 },
+    Disconnect {
+        /// Why, as a number.
+        code: u8,
+        /// Why, in words; empty without any.
+        reason: &'a str,
+    },
     /// Anything else.
     Other,
 }
 
+/// What a CONNACK of MQTT 5 says besides its code; 3.1.1 says none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms<'a> {
+    /// Why the server refuses, in words; empty without any.
+    pub reason: &'a str,
+    /// Publishes that may wait for their acknowledgement.
+    pub receive_max: Option<u16>,
+    /// Seconds of the keep alive that holds instead of the one that was asked for.
+    pub keep_alive_s: Option<u16>,
+    /// Longest packet that the server takes.
+    pub packet_bytes_max: Option<u32>,
+}
+
 /// Bytes that are no MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// Longest packet that is accepted from the server.
 const PACKET_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads the first packet of the buffer and its length; `None` until it is complete.
+///
+/// # Errors
+/// [`Malformed`], when the bytes are no packet, or one larger than we take.
 #[inline]
-pub(crate) fn read(
-    buffer: &[u8],
-    version: Version,
-) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
+pub fn read(buffer: &[u8], version: Version) -> Result<Option<(Packet<'_>, usize)>, Malformed> {
     let Some((first, rest)) = buffer.split_first() else { return Ok(None) };
     let (mut length, mut shift, mut header) = (0_usize, 0, 1);
     for byte in rest.iter().take(4) {
@@ -63,7 +105,13 @@ pub(crate) fn read(
 
 fn body_of(first: u8, body: &[u8], version: Version) -> Option<Packet<'_>> {
     Some(match first >> 4 {
-        2 => Packet::ConnAck { is_present: *body.first()? & 1 == 1, code: *body.get(1)? },
+        2 => {
+            let terms = match version {
+                Version::V3 => Terms::default(),
+                Version::V5 => terms_of(body.get(2..)?)?,
+            };
+            Packet::ConnAck { is_present: *body.first()? & 1 == 1, code: *body.get(1)?, terms }
+        }
         3 => return publish_of(first, body, version),
         4 => Packet::PubAck { id: id_of(body)?, code: body.get(2).copied().unwrap_or(0) },
         9 => {
@@ -72,7 +120,10 @@ fn body_of(first: u8, body: &[u8], version: Version) -> Option<Packet<'_>> {
             Packet::SubAck { id, code: *rest.first()? }
         }
         13 => Packet::PingResp,
-        14 => Packet::Disconnect { code: body.first().copied().unwrap_or(0) },
+        14 => {
+            let reason = terms_of(body.get(1..).unwrap_or_default())?.reason;
+            Packet::Disconnect { code: body.first().copied().unwrap_or(0), reason }
+        }
         _ => Packet::Other,
     })
 }
@@ -95,16 +146,65 @@ fn id_of(body: &[u8]) -> Option<u16> {
 }
 
 fn skip_properties(body: &[u8]) -> Option<&[u8]> {
+    Some(split_properties(body)?.1)
+}
+
+/// Properties, and what follows them.
+fn split_properties(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = variable(body)?;
+    rest.split_at_checked(length)
+}
+
+/// A variable byte integer, and what follows it.
+fn variable(body: &[u8]) -> Option<(usize, &[u8])> {
     let (mut length, mut rest) = (0_usize, body);
     for shift in [0, 7, 14, 21] {
         let (byte, after) = rest.split_first()?;
         length |= usize::from(byte & 0x7f) << shift;
         rest = after;
         if byte & 0x80 == 0 {
-            return rest.get(length..);
+            return Some((length, rest));
         }
     }
     None
+}
+
+/// The properties of CONNACK and DISCONNECT that a device acts upon.
+fn terms_of(body: &[u8]) -> Option<Terms<'_>> {
+    let mut terms = Terms::default();
+    // A DISCONNECT without properties may leave out their length.
+    if body.is_empty() {
+        return Some(terms);
+    }
+    let (mut rest, _) = split_properties(body)?;
+    while let Some((name, after)) = rest.split_first() {
+        let length = match name {
+            // One byte: maximum QoS, retain, wildcards, subscription ids, shared subscriptions.
+            0x24 | 0x25 | 0x28..=0x2a => 1,
+            // Two: keep alive, receive maximum, topic alias maximum.
+            0x13 | 0x21 | 0x22 => 2,
+            // Four: session expiry, maximum packet size.
+            0x11 | 0x27 => 4,
+            // Text or bytes with their length.
+            0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => 2 + usize::from(id_of(after)?),
+            // A user property: two texts.
+            0x26 => {
+                let first = 2 + usize::from(id_of(after)?);
+                first + 2 + usize::from(id_of(after.get(first..)?)?)
+            }
+            _ => return None,
+        };
+        let (value, next) = after.split_at_checked(length)?;
+        match name {
+            0x13 => terms.keep_alive_s = Some(id_of(value)?),
+            0x21 => terms.receive_max = Some(id_of(value)?),
+            0x27 => terms.packet_bytes_max = Some(u32::from_be_bytes(value.try_into().ok()?)),
+            0x1f => terms.reason = std::str::from_utf8(value.get(2..)?).ok()?,
+            _ => {}
+        }
+        rest = next;
+    }
+    Some(terms)
 }
 
 /// Writes the fixed header.
@@ -126,7 +226,7 @@ fn text(text: &str, out: &mut BytesMut) {
 }
 
 /// Writes CONNECT with a clean start. `client_id` stays below 64 KiB.
-pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16, out: &mut BytesMut) {
+pub fn connect(version: Version, client_id: &str, keep_alive_s: u16, out: &mut BytesMut) {
     let is_v5 = version == Version::V5;
     header(0x10, 10 + usize::from(is_v5) + 2 + client_id.len(), out);
     text("MQTT", out);
@@ -141,7 +241,7 @@ pub(crate) fn connect(version: Version, client_id: &str, keep_alive_s: u16, out:
 
 /// Writes PUBLISH at QoS 1. `topic` stays below 64 KiB.
 #[inline]
-pub(crate) fn publish(version: Version, topic: &str, id: u16, payload: &[u8], out: &mut BytesMut) {
+pub fn publish(version: Version, topic: &str, id: u16, payload: &[u8], out: &mut BytesMut) {
     let properties = usize::from(version == Version::V5);
     out.reserve(topic.len() + payload.len() + 10);
     header(0x32, 2 + topic.len() + 2 + properties + payload.len(), out);
@@ -154,7 +254,7 @@ pub(crate) fn publish(version: Version, topic: &str, id: u16, payload: &[u8], ou
 }
 
 /// Writes SUBSCRIBE for one filter at QoS 1.
-pub(crate) fn subscribe(version: Version, id: u16, filter: &str, out: &mut BytesMut) {
+pub fn subscribe(version: Version, id: u16, filter: &str, out: &mut BytesMut) {
     let properties = usize::from(version == Version::V5);
     header(0x82, 2 + properties + 2 + filter.len() + 1, out);
     out.put_u16(id);
@@ -166,18 +266,18 @@ pub(crate) fn subscribe(version: Version, id: u16, filter: &str, out: &mut Bytes
 }
 
 /// Writes PUBACK.
-pub(crate) fn puback(id: u16, out: &mut BytesMut) {
+pub fn puback(id: u16, out: &mut BytesMut) {
     header(0x40, 2, out);
     out.put_u16(id);
 }
 
 /// Writes PINGREQ.
-pub(crate) fn ping(out: &mut BytesMut) {
+pub fn ping(out: &mut BytesMut) {
     out.put_slice(&[0xc0, 0]);
 }
 
 /// Writes DISCONNECT.
-pub(crate) fn disconnect(out: &mut BytesMut) {
+pub fn disconnect(out: &mut BytesMut) {
     out.put_slice(&[0xe0, 0]);
 }
 
@@ -211,9 +311,36 @@ mod tests {
     #[test]
     fn reads_what_servers_send() {
         use Packet::{ConnAck, Disconnect, PingResp, PubAck, Publish, SubAck};
-        let cases: [(&[u8], Version, Packet<'_>); 9] = [
-            (b"\x20\x02\x01\x00", Version::V3, ConnAck { is_present: true, code: 0 }),
-            (b"\x20\x03\x00\x87\x00", Version::V5, ConnAck { is_present: false, code: 0x87 }),
+        let none = Terms::default();
+        let refused = Terms { reason: "no", ..none };
+        let terms = Terms {
+            receive_max: Some(256),
+            packet_bytes_max: Some(0x20000),
+            keep_alive_s: Some(1200),
+            ..none
+        };
+        let cases: [(&[u8], Version, Packet<'_>); 12] = [
+            (b"\x20\x02\x01\x00", Version::V3, ConnAck { is_present: true, code: 0, terms: none }),
+            (
+                b"\x20\x03\x00\x87\x00",
+                Version::V5,
+                ConnAck { is_present: false, code: 0x87, terms: none },
+            ),
+            (
+                b"\x20\x08\x00\x87\x05\x1f\x00\x02no",
+                Version::V5,
+                ConnAck { is_present: false, code: 0x87, terms: refused },
+            ),
+            (
+                b"\x20\x17\x00\x00\x14\x21\x01\x00\x27\x00\x02\x00\x00\x24\x01\x26\x00\x01a\x00\x00\x13\x04\xb0",
+                Version::V5,
+                ConnAck { is_present: false, code: 0, terms },
+            ),
+            (
+                b"\xe0\x07\x8e\x05\x1f\x00\x02no",
+                Version::V5,
+                Disconnect { code: 0x8e, reason: "no" },
+            ),
             (b"\x40\x02\x01\x02", Version::V3, PubAck { id: 258, code: 0 }),
             (b"\x40\x03\x00\x01\x10", Version::V5, PubAck { id: 1, code: 0x10 }),
             (b"\x90\x03\x00\x02\x01", Version::V3, SubAck { id: 2, code: 1 }),
@@ -228,7 +355,7 @@ mod tests {
                 Version::V5,
                 Publish { topic: "t", payload: b"hi", id: 0 },
             ),
-            (b"\xe0\x01\x8b", Version::V5, Disconnect { code: 0x8b }),
+            (b"\xe0\x01\x8b", Version::V5, Disconnect { code: 0x8b, reason: "" }),
         ];
         for (bytes, version, packet) in cases {
             assert_eq!(read(bytes, version), Ok(Some((packet, bytes.len()))), "{bytes:x?}");
@@ -244,10 +371,14 @@ mod tests {
         assert_eq!(read(b"\x30\xff\xff\xff\xff\x01", Version::V3), Err(Malformed));
         assert_eq!(read(b"\x30\x01\x00", Version::V3), Err(Malformed));
         assert_eq!(read(b"\x30\x03\x00\x09t", Version::V3), Err(Malformed));
-        let key = crate::random::Key::new(3);
-        for round in 0..20_000 {
-            let bytes: Vec<u8> =
-                (0..16).map(|place| key.child(round).at(place).to_le_bytes()[0]).collect();
+        let mut state = 3_u64;
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..16)
+                .map(|_place| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state.to_be_bytes()[0]
+                })
+                .collect();
             for version in [Version::V3, Version::V5] {
                 let _seen = read(&bytes, version);
             }

@@ -16,13 +16,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::Identity;
-
 /// Time for TCP and TLS.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// A connection.
-pub(crate) enum Stream {
+pub enum Stream {
     /// Without TLS.
     Plain(TcpStream),
     /// With TLS.
@@ -31,33 +29,38 @@ pub(crate) enum Stream {
 
 /// Knows how to reach one listener as one device.
 #[derive(Clone)]
-pub(crate) struct Dialer {
+pub struct Dialer {
     address: Arc<str>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 impl Dialer {
     /// Without TLS.
-    pub(crate) fn plain(address: &str) -> Self {
+    #[must_use]
+    pub fn plain(address: &str) -> Self {
         Self { address: Arc::from(address), tls: None }
     }
 
-    /// With TLS as a device.
-    pub(crate) fn tls(
+    /// With TLS as a device: its certificate chain and its private key, PKCS#8 DER.
+    ///
+    /// # Errors
+    /// `Invalid`, when the address names no host or key and certificate do not fit.
+    pub fn tls(
         address: &str,
         roots: &Arc<RootCertStore>,
-        identity: &Identity,
+        chain: &[CertificateDer<'static>],
+        key: &[u8],
     ) -> Result<Self, Error> {
         let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.to_vec()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(&error))?
             .with_root_certificates(Arc::clone(roots))
-            .with_client_auth_cert(identity.chain.clone(), key)
+            .with_client_auth_cert(chain.to_vec(), key)
             .map_err(|error| failed(&error))?;
         // One device talks to one server; the default of 256 sessions would cost memory for each.
         config.resumption = Resumption::in_memory_sessions(1);
@@ -65,12 +68,16 @@ impl Dialer {
     }
 
     /// The same, at another address: a server that was started again listens elsewhere.
-    pub(crate) fn moved(&self, address: &str) -> Self {
+    #[must_use]
+    pub fn moved(&self, address: &str) -> Self {
         Self { address: Arc::from(address), tls: self.tls.clone() }
     }
 
     /// Connects.
-    pub(crate) async fn dial(&self) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// When the listener cannot be reached, or the handshake fails or takes too long.
+    pub async fn dial(&self) -> io::Result<Stream> {
         let dial = async {
             let tcp = TcpStream::connect(&*self.address).await?;
             tcp.set_nodelay(true)?;
@@ -84,7 +91,10 @@ impl Dialer {
 }
 
 /// The authority's certificate as the only root.
-pub(crate) fn roots(authority_pem: &str) -> Result<Arc<RootCertStore>, Error> {
+///
+/// # Errors
+/// `Invalid`, when a certificate cannot be read.
+pub fn roots(authority_pem: &str) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority_pem.as_bytes()) {
         let certificate = certificate.map_err(|error| failed(&error))?;
