@@ -11,6 +11,7 @@ use axle_domain::{Error, Offset, Schemas};
 use crate::command::Commands;
 use crate::device::Devices;
 use crate::dispatch::Dispatch;
+use crate::fleet_map::FleetMap;
 use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
 use crate::project::Projector;
@@ -72,6 +73,8 @@ pub struct App {
     pub dispatch: Arc<Dispatch>,
     /// Questions.
     pub queries: Queries,
+    /// Where the fleet is.
+    pub fleet_map: Arc<FleetMap>,
     /// What was set aside.
     pub quarantine: Quarantine,
     /// From the log to where it is shown.
@@ -95,6 +98,8 @@ impl App {
         let certificates = ports.devices.list_certificates(None).await?;
         let registry = Arc::new(Registry::load(&devices, &certificates));
         let schemas = Arc::new(Schemas::builtin());
+        let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
+        devices.iter().for_each(|device| fleet_map.put_device(device));
         let door = Arc::new(DoorMetrics::default());
         let Ports { clock, log, store, commands, reported, link, authority, .. } = ports.clone();
         let dispatch = Arc::new(Dispatch::new(
@@ -104,11 +109,10 @@ impl App {
             Arc::clone(&clock),
         ));
         let projector = Projector::open(
-            Arc::clone(&log),
-            Arc::clone(&store),
-            Arc::clone(&reported),
+            &ports,
             Arc::clone(&schemas),
             Arc::clone(&door),
+            Arc::clone(&fleet_map),
         )
         .await?;
         Ok(Self {
@@ -122,7 +126,7 @@ impl App {
             ),
             devices: Devices::new(
                 Arc::clone(&ports.devices),
-                Arc::clone(&registry),
+                (Arc::clone(&registry), Arc::clone(&fleet_map)),
                 authority,
                 Arc::clone(&link),
                 Arc::clone(&clock),
@@ -145,6 +149,7 @@ impl App {
                 Arc::clone(&clock),
                 Arc::clone(&schemas),
             ),
+            fleet_map,
             quarantine: Quarantine::new(log, reported, clock, Arc::clone(&schemas)),
             registry,
             dispatch,

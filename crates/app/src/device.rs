@@ -7,6 +7,7 @@ use axle_domain::port::{
 };
 use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error};
 
+use crate::fleet_map::FleetMap;
 use crate::registry::Registry;
 use crate::token::device_not_found;
 
@@ -36,6 +37,7 @@ pub struct DeviceChange {
 pub struct Devices {
     store: Arc<dyn DeviceRegistry>,
     registry: Arc<Registry>,
+    fleet_map: Arc<FleetMap>,
     authority: Arc<dyn CertificateAuthority>,
     link: Arc<dyn DeviceLink>,
     clock: Arc<dyn Clock>,
@@ -44,12 +46,12 @@ pub struct Devices {
 impl Devices {
     pub(crate) fn new(
         store: Arc<dyn DeviceRegistry>,
-        registry: Arc<Registry>,
+        (registry, fleet_map): (Arc<Registry>, Arc<FleetMap>),
         authority: Arc<dyn CertificateAuthority>,
         link: Arc<dyn DeviceLink>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, registry, authority, link, clock }
+        Self { store, registry, fleet_map, authority, link, clock }
     }
 
     /// Registers a device.
@@ -71,6 +73,7 @@ impl Devices {
         };
         self.store.create_device(device.clone()).await?;
         self.registry.put_device(&device);
+        self.fleet_map.put_device(&device);
         Ok(device)
     }
 
@@ -119,6 +122,7 @@ impl Devices {
         device.updated_at = self.clock.now();
         self.store.update_device(device.clone()).await?;
         self.registry.put_device(&device);
+        self.fleet_map.put_device(&device);
         Ok(device)
     }
 

@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::app::Ports;
+use crate::fleet_map::FleetMap;
 use crate::metrics::DoorMetrics;
 use fold::Fold;
 use stretch::Stretch;
@@ -88,6 +90,7 @@ pub struct Projector {
     reported: Arc<dyn ReportedState>,
     schemas: Arc<Schemas>,
     door: Arc<DoorMetrics>,
+    fleet_map: Arc<FleetMap>,
     start: (Offset, Offset),
     applied: watch::Sender<(Offset, Offset)>,
     counts: Counts,
@@ -95,12 +98,12 @@ pub struct Projector {
 
 impl Projector {
     pub(crate) async fn open(
-        log: Arc<dyn EventLog>,
-        store: Arc<dyn TelemetryStore>,
-        reported: Arc<dyn ReportedState>,
+        ports: &Ports,
         schemas: Arc<Schemas>,
         door: Arc<DoorMetrics>,
+        fleet_map: Arc<FleetMap>,
     ) -> Result<Self, Error> {
+        let Ports { log, store, reported, .. } = ports.clone();
         let start = (store.position(), reported.position().await?);
         let end = log.bounds().appended;
         if start.0 > end || start.1 > end {
@@ -113,7 +116,7 @@ impl Projector {
         }
         let applied = watch::Sender::new(start);
         let counts = Counts::default();
-        Ok(Self { log, store, reported, schemas, door, start, applied, counts })
+        Ok(Self { log, store, reported, schemas, door, fleet_map, start, applied, counts })
     }
 
     /// How far the projections are: store, state.
@@ -139,8 +142,30 @@ impl Projector {
     }
 
     /// Follows the log until `stop` turns true, then commits what is gathered. Decoding is work
-    /// for a processor: give this a thread of its own.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+    /// for a processor: give this a thread of its own. The live map is filled meanwhile.
+    pub async fn run(&self, stop: watch::Receiver<bool>) {
+        tokio::join!(self.fill_map(stop.clone()), self.run_following(stop));
+    }
+
+    /// Fills the live map from the state.
+    async fn fill_map(&self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let failure = tokio::select! {
+                filled = self.fleet_map.fill(&*self.reported, &self.schemas) => match filled {
+                    Ok(()) => return,
+                    Err(failure) => failure,
+                },
+                () = stopped(&mut stop) => return,
+            };
+            warn!(error = %failure.chain(), "the live map cannot be filled, trying again");
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    async fn run_following(&self, mut stop: watch::Receiver<bool>) {
         let mut gathered = Gathered::new(self.start.1);
         loop {
             let result = self.follow(&mut gathered, &mut stop).await;
@@ -257,6 +282,7 @@ impl Projector {
 
     fn commit(&self, gathered: &mut Gathered) -> Commit<'_> {
         let mut projected = gathered.drain();
+        self.fleet_map.take(&projected.latest);
         let at_door = self.door.take();
         projected.counted.add(at_door);
         let through = projected.through;

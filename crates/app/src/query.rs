@@ -104,7 +104,7 @@ impl Queries {
 }
 
 /// Whose rows a principal may see.
-fn visibility(principal: &Principal) -> Result<Visibility, Error> {
+pub(crate) fn visibility(principal: &Principal) -> Result<Visibility, Error> {
     if principal.token.allows(Access::Administer) {
         return Ok(Visibility::All);
     }

@@ -80,6 +80,13 @@ pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Commands of one device that are not finished.
 pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 100;
 
+/// Devices that the live map has room for; others are registered, and not on the map.
+pub const FLEET_MAP_DEVICES_MAX: usize = 2_000_000;
+/// Cells into which an area of the map is divided, and so the points that it shows at most.
+pub const MAP_CELLS_MAX: usize = 1024;
+/// Vehicles that an area shows one by one when one looks from near.
+pub const MAP_SINGLES_MAX: usize = 400;
+
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 

@@ -201,6 +201,10 @@ impl DeviceLink for Sessions {
         self.live().of_device(device).iter().map(|link| link.connected_at).min()
     }
 
+    fn online(&self) -> Vec<DeviceId> {
+        self.live().devices.values().filter_map(|link| link.device.clone()).collect()
+    }
+
     async fn disconnect(&self, device: &DeviceId) {
         let wait = async {
             loop {

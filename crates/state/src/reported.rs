@@ -6,7 +6,9 @@ mod receipt;
 
 use async_trait::async_trait;
 use axle_domain::port::{Counters, Projected, ReportedState, UploadReceipt};
-use axle_domain::{DeviceId, Error, LatestValue, Offset, QuarantineId, QuarantineItem, Timestamp};
+use axle_domain::{
+    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineId, QuarantineItem, Timestamp,
+};
 use rusqlite::{Connection, Row, params};
 
 use crate::SqliteState;
@@ -31,6 +33,19 @@ impl ReportedState for SqliteState {
     ) -> Result<(Vec<LatestValue>, Option<Timestamp>), Error> {
         let device = device.clone();
         self.read(move |connection| latest::list(connection, &device)).await
+    }
+
+    async fn latest_of(
+        &self,
+        fields: &[FieldKey],
+        after: Option<&DeviceId>,
+        devices_max: usize,
+    ) -> Result<(Vec<LatestValue>, Option<DeviceId>), Error> {
+        let (fields, after) = (fields.to_vec(), after.cloned());
+        self.read(move |connection| {
+            latest::list_of(connection, &fields, after.as_ref(), devices_max)
+        })
+        .await
     }
 
     async fn quarantined(

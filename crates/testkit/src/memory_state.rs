@@ -267,6 +267,24 @@ impl ReportedState for MemoryState {
         Ok((values.cloned().collect(), contents.last_seen.get(device).copied()))
     }
 
+    async fn latest_of(
+        &self,
+        fields: &[FieldKey],
+        after: Option<&DeviceId>,
+        devices_max: usize,
+    ) -> Result<(Vec<LatestValue>, Option<DeviceId>), Error> {
+        let contents = self.contents();
+        let mut devices: Vec<&DeviceId> = contents.latest.keys().map(|(it, _)| it).collect();
+        devices.dedup();
+        devices.retain(|device| after.is_none_or(|after| *device > after));
+        devices.truncate(devices_max);
+        let is_wanted = |value: &&LatestValue| {
+            devices.contains(&&value.device) && fields.contains(&value.field)
+        };
+        let values = contents.latest.values().filter(is_wanted).cloned().collect();
+        Ok((values, devices.last().map(|last| (*last).clone())))
+    }
+
     async fn quarantined(
         &self,
         device: Option<&DeviceId>,

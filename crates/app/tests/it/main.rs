@@ -8,6 +8,7 @@
 )]
 
 mod commands;
+mod fleet_map;
 mod projection;
 mod quarantine;
 mod uploads;

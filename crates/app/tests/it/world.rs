@@ -52,6 +52,10 @@ impl DeviceLink for ScriptedLink {
         self.online.lock().unwrap().contains_key(device).then_some(NOW)
     }
 
+    fn online(&self) -> Vec<DeviceId> {
+        self.online.lock().unwrap().keys().cloned().collect()
+    }
+
     async fn disconnect(&self, device: &DeviceId) {
         self.disconnected.lock().unwrap().push(device.clone());
     }

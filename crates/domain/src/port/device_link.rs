@@ -50,6 +50,9 @@ pub trait DeviceLink: Send + Sync {
     /// Whether the device has a live connection, and since when.
     fn online_since(&self, device: &DeviceId) -> Option<Timestamp>;
 
+    /// Every device that has a live connection, in no order, each once at least.
+    fn online(&self) -> Vec<DeviceId>;
+
     /// Ends all connections of a device: its right to connect was withdrawn.
     async fn disconnect(&self, device: &DeviceId);
 

@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    DeviceId, Error, LatestValue, Offset, QuarantineId, QuarantineItem, Reply, Timestamp, UploadId,
+    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineId, QuarantineItem, Reply, Timestamp,
+    UploadId,
 };
 
 /// The law of the door in rows: `received = stored + quarantined + rejected + shed`.
@@ -82,6 +83,8 @@ pub struct Projected {
 /// 4. *Answers.* A reply goes through [`crate::Command::answer`]; one for an unknown command
 ///    changes nothing.
 /// 5. *Quarantine.* An item of a known id changes nothing.
+/// 6. *Whole devices.* Pages of `latest_of` follow each other without a gap: each device comes
+///    once, with all its values of the fields together.
 #[async_trait]
 pub trait ReportedState: Send + Sync {
     /// One past the last record that the state knows.
@@ -95,6 +98,16 @@ pub trait ReportedState: Send + Sync {
         &self,
         device: &DeviceId,
     ) -> Result<(Vec<LatestValue>, Option<Timestamp>), Error>;
+
+    /// The latest values of some fields, device by device in an order of the state's own: of at
+    /// most so many devices after a given one. Returns the last device that was looked at, to go
+    /// on behind it, or `None` at the end. Devices without such values are passed over.
+    async fn latest_of(
+        &self,
+        fields: &[FieldKey],
+        after: Option<&DeviceId>,
+        devices_max: usize,
+    ) -> Result<(Vec<LatestValue>, Option<DeviceId>), Error>;
 
     /// Quarantined items, newest first, before a given one; of one device, or of all.
     async fn quarantined(

@@ -141,6 +141,10 @@ impl DeviceLink for NoLink {
         self.0.lock().unwrap().contains_key(device).then_some(NOW)
     }
 
+    fn online(&self) -> Vec<DeviceId> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+
     async fn disconnect(&self, _device: &DeviceId) {}
 
     fn connection_count(&self) -> usize {

@@ -146,6 +146,12 @@ mod reported_state {
     }
 
     #[tokio::test]
+    async fn pages_of_latest_values_bring_each_device_once_and_whole() {
+        let folder = Folder::new();
+        suite::pages_of_latest_values_bring_each_device_once_and_whole(&folder.state()).await;
+    }
+
+    #[tokio::test]
     async fn an_answer_goes_through_the_law_of_the_command() {
         let folder = Folder::new();
         suite::an_answer_goes_through_the_law_of_the_command(&folder.state()).await;

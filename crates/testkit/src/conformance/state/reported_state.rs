@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a suite panics where the contract is broken"
 )]
 
@@ -173,6 +174,40 @@ pub async fn latest_values_keep_their_kind(state: &dyn State) {
     let changed = value("b-2", "status.locked", kind, 2, 2);
     state.commit(Projected { latest: vec![changed.clone()], ..through(2) }).await.unwrap();
     assert_eq!(state.latest(&device_id("b-2")).await.unwrap(), (vec![changed], last_seen));
+}
+
+/// Clause 6.
+pub async fn pages_of_latest_values_bring_each_device_once_and_whole(state: &dyn State) {
+    let mut latest = Vec::new();
+    for device in ["b-3", "b-1", "b-2", "b-4"] {
+        for field in ["ride.lat", "ride.lon", "status.locked"] {
+            latest.push(value(device, field, OwnedValue::Float(1.0), 1, 1));
+        }
+    }
+    // This one has nothing that is asked for.
+    latest.retain(|value| value.device != device_id("b-2") || value.field.0 == "status.locked");
+    state.commit(Projected { latest, ..through(1) }).await.unwrap();
+    let fields = ["ride.lon", "ride.lat", "ride.never"].map(|name| FieldKey(name.to_owned()));
+    for devices_max in [1, 2, 3, 100] {
+        let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = state.latest_of(&fields, after.as_ref(), devices_max).await.unwrap();
+            let names = page.0.iter().map(|it| format!("{} {}", it.device, it.field.0));
+            seen.extend(names);
+            after = page.1;
+            pages += 1;
+            if after.is_none() {
+                break;
+            }
+            assert!(pages < 10, "pages come to an end");
+        }
+        let devices: Vec<_> = seen.chunks(2).map(|pair| pair[0][..3].to_owned()).collect();
+        assert!(seen.chunks(2).all(|pair| pair[0][..3] == pair[1][..3]), "{seen:?}");
+        let mut sorted = devices;
+        sorted.sort();
+        assert_eq!(sorted, ["b-1", "b-3", "b-4"], "{devices_max} at a time: {seen:?}");
+    }
+    assert_eq!(state.latest_of(&[], None, 10).await.unwrap().0, []);
 }
 
 /// Clause 4.
