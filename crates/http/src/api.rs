@@ -12,11 +12,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::device_not_found;
-use crate::live::Figures;
+use crate::console::{Figures, Sessions};
 use crate::openapi::OpenApi;
 use crate::rate::Buckets;
 use crate::route;
-use crate::session::Sessions;
 use crate::settings::HttpSettings;
 
 /// Uploads whose bodies are being read: up to 1 MiB each.
@@ -113,5 +112,5 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     for (operation, handler) in route::table() {
         router = router.route(operation.path, handler.layer(Extension(operation)));
     }
-    router.merge(crate::console::router()).with_state(api)
+    router.merge(crate::console::router(&api)).with_state(api)
 }

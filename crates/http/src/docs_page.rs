@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
+use crate::console::head;
 use crate::openapi::{path_meaning, path_variables, problem_meaning};
 use crate::operation::{Operation, Parameter};
 
@@ -18,7 +19,7 @@ pub(crate) fn write(introduction: &str, operations: &[&Operation], schemas: &Val
         (DOCTYPE)
         html lang="en" {
             (head("axle API"))
-            body {
+            body .docs {
                 header { h1 { "axle API" } p { (text(introduction)) }
                     p { a href="/openapi.json" { "openapi.json" } " · " a href="/" { "console" } } }
                 nav aria-label="Chapters" { @for tag in &tags { a href={ "#" (tag) } { (tag) } " " }
@@ -44,20 +45,6 @@ pub(crate) fn write(introduction: &str, operations: &[&Operation], schemas: &Val
         }
     }
     .into_string()
-}
-
-/// The head of every page of ours.
-pub(crate) fn head(title: &str) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            meta name="color-scheme" content="light dark";
-            title { (title) }
-            link rel="stylesheet" href="/app.css";
-            link rel="icon" href="/icon.svg" type="image/svg+xml";
-        }
-    }
 }
 
 fn describe(operation: &Operation) -> Markup {

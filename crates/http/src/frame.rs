@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::task::TaskTracker;
 
 use crate::body::Drained;
+use crate::console::AsPage;
 use crate::metrics::HttpMetrics;
 use crate::problem::Problem;
 use crate::random::random_u64;
@@ -24,8 +25,9 @@ use crate::random::random_u64;
 /// Longest address.
 const ADDRESS_BYTES_MAX: usize = 8 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data: blob:; connect-src 'self'; worker-src 'self'; font-src 'self'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What the frame knows.
 pub(crate) struct Frame {
@@ -114,11 +116,16 @@ fn complete(response: &mut Response, id: &str) {
         let is_error = response.status().is_client_error() || response.status().is_server_error();
         (is_bare && is_error).then(|| Problem::of_status(response.status()))
     });
+    let as_page = response.extensions_mut().remove::<AsPage>();
     if let Some(problem) = problem {
-        *response.body_mut() = problem.body(id);
+        let (body, media) = match as_page {
+            Some(page) => (page.body(&problem, id), "text/html; charset=utf-8"),
+            None => (problem.body(id), "application/problem+json"),
+        };
+        *response.body_mut() = body;
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {

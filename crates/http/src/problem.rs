@@ -123,6 +123,21 @@ impl Problem {
         self
     }
 
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The stable, dotted name.
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// What is wrong and what to do, in words.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Whether this problem is that one.
     pub(crate) fn is(&self, code: &str) -> bool {
         self.0.code == code

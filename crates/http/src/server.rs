@@ -13,8 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, router};
 use crate::connection::Listener;
+use crate::console::{Figures, run_live};
 use crate::frame::{Frame, frame, no_route};
-use crate::live::{self, Figures};
 use crate::metrics::HttpMetrics;
 use crate::ops::{self, Ops};
 use crate::settings::{HttpSettings, OpsSettings};
@@ -55,7 +55,7 @@ impl HttpServer {
         let wrap = |router: Router, hosts| {
             let metrics = Arc::clone(&metrics);
             let state = Arc::new(Frame { hosts, metrics, tasks: tasks.clone() });
-            router.fallback(no_route).layer(middleware::from_fn_with_state(state, frame))
+            router.layer(middleware::from_fn_with_state(state, frame))
         };
         let bound = Listener::bind("http", &http.listen, http.allow_insecure).await?;
         let http_address = bound.as_ref().map(|(_, address)| *address);
@@ -70,7 +70,10 @@ impl HttpServer {
         let state = Arc::new(Ops::new(app, registry, ops.ready_lag_records_max));
         let ops_listener = bound.map(|(socket, address)| Listener {
             socket,
-            router: wrap(ops::router(state), Frame::hosts(address.ip(), &http.names)),
+            router: wrap(
+                ops::router(state).fallback(no_route),
+                Frame::hosts(address.ip(), &http.names),
+            ),
             connections_max: OPS_CONNECTIONS_MAX,
             gauge: metrics.connections.clone(),
         });
@@ -114,7 +117,7 @@ impl HttpServer {
                 listener.serve(stop.clone()).await;
             }
         };
-        let live = live::run(Arc::clone(&api.app), figures, stop.clone());
+        let live = run_live(Arc::clone(&api.app), figures, stop.clone());
         tokio::join!(serve(http), serve(ops), live);
         tasks.close();
         tasks.wait().await;

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use crate::answer::body_answer;
 use crate::api::Api;
 use crate::call::{Answer, Call};
-use crate::live::source_name;
+use crate::console::source_name;
 use crate::operation::{OPERATION, Operation, Parameter, Reply};
 use crate::problem::Problem;
 

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::answer::{body_answer, json_answer};
 use crate::api::Api;
 use crate::call::{Answer, Call};
+use crate::console::LINK_TIME_MAX;
 use crate::operation::{OPERATION, Operation, Reply, reply};
-use crate::session::LINK_TIME_MAX;
 
 const TAG: &str = "Instance";
 

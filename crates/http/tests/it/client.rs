@@ -189,15 +189,25 @@ impl Events {
 
     /// The data of the next event, or `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        let (_, data) = self.next_text().await?;
+        Some(serde_json::from_str(&data).unwrap())
+    }
+
+    /// Name and text of the next event that has data, or `None` at the end of the stream.
+    pub(crate) async fn next_text(&mut self) -> Option<(String, String)> {
         loop {
             let text = String::from_utf8_lossy(&self.buffer).into_owned();
-            let start = text.find("data: ");
+            let start = text.find("event: ").into_iter().chain(text.find("data:")).min();
             if let Some((start, end)) =
-                start.and_then(|at| Some((at + 6, at + text[at..].find("\n\n")?)))
+                start.and_then(|at| Some((at, at + text[at..].find("\n\n")?)))
             {
-                let data = serde_json::from_str(&text[start..end]).unwrap();
                 self.buffer.drain(..end + 2);
-                return Some(data);
+                let field = |name: &str| {
+                    let lines = text[start..end].lines();
+                    let values = lines.filter_map(|line| line.strip_prefix(name));
+                    values.map(str::trim_start).collect::<Vec<_>>().join("\n")
+                };
+                return Some((field("event:"), field("data:")));
             }
             let mut chunk = [0; 4096];
             let read = self.stream.read(&mut chunk);

@@ -1,15 +1,18 @@
 //! The console's page and its one-time links.
 
-use serde_json::json;
-
 use crate::client::Events;
 use crate::world::World;
+
+const PAGES: &[&str] = &["/", "/login", "/docs"];
 
 #[tokio::test]
 async fn a_link_opens_the_console_once() {
     let world = World::new().await;
     let closed = world.request("GET", "/").send().await;
-    assert!(closed.text().contains("Sign in"));
+    assert_eq!((closed.status, closed.header("location")), (303, Some("/login")));
+    let deep = world.request("GET", "/search?q=a").send().await;
+    assert_eq!(deep.header("location"), Some("/login?next=%2Fsearch%3Fq%3Da"));
+    assert!(world.request("GET", "/login").send().await.text().contains("Sign in"));
     assert_eq!(world.request("HEAD", &world.login).send().await.status, 403);
     let opened = world.request("GET", &world.login).send().await;
     assert_eq!((opened.status, opened.header("location")), (303, Some("/")));
@@ -18,39 +21,69 @@ async fn a_link_opens_the_console_once() {
     let pair = cookie.split(';').next().unwrap();
     assert_eq!(world.request("GET", &world.login).send().await.status, 403);
     let page = world.request("GET", "/").header("Cookie", pair).send().await.text();
-    assert!(page.contains("messages per second") && page.contains("<script src=\"/app.js\""));
-    let api = world.request("GET", "/api/v1/devices").header("Cookie", pair).send().await;
-    assert_eq!((api.status, api.code().as_str()), (401, "token.missing"));
+    assert!(page.contains("per second") && page.contains("Sign out"));
 }
 
 #[tokio::test]
-async fn the_page_shows_new_messages_as_they_come() {
+async fn signing_out_ends_the_session_and_needs_a_page_of_ours() {
     let world = World::new().await;
-    assert_eq!(world.request("GET", "/live").send().await.code(), "session.missing");
+    let pair = world.session().await;
+    let leave = || world.request("POST", "/logout").header("Cookie", &pair);
+    assert_eq!(leave().send().await.code(), "request.cross_origin");
+    let foreign = leave().header("Sec-Fetch-Site", "cross-site").send().await;
+    assert_eq!((foreign.status, foreign.code().as_str()), (403, "request.cross_origin"));
+    assert_eq!(world.page("/", &pair).await.status, 200);
+    let left = leave().header("Sec-Fetch-Site", "same-origin").send().await;
+    assert_eq!((left.status, left.header("location")), (303, Some("/login")));
+    assert!(left.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(world.page("/", &pair).await.status, 303);
+}
+
+#[tokio::test]
+async fn the_overview_shows_new_messages_as_they_come() {
+    let world = World::new().await;
+    assert_eq!(world.request("GET", "/live/overview").send().await.status, 303);
+    let script = world.request("GET", "/live/overview").header("Accept", "text/event-stream");
+    assert_eq!(script.send().await.code(), "session.missing");
     let link = world.post("/api/v1/login-links").send().await.json();
     assert!(link["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     let opened = world.request("GET", link["path"].as_str().unwrap()).send().await;
     let pair = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    let mut live = Events::open(world.request("GET", "/live").header("Cookie", &pair)).await;
+    assert!(world.page("/", &pair).await.text().contains("No message yet"));
+    let request = world.request("GET", "/live/overview").header("Cookie", &pair);
+    let mut live = Events::open(request).await;
     world.publish("b-1", "ride", r#"{"lat":1}"#);
-    let figures = loop {
-        let figures = live.next().await.unwrap();
-        if figures["log_records"] == 1 {
-            break figures;
+    loop {
+        let (name, html) = live.next_text().await.unwrap();
+        if name == "latest" && html.contains("v1/d/b-1/t/ride") {
+            break;
         }
-    };
-    assert_eq!(figures["latest"][0]["topic"], json!("v1/d/b-1/t/ride"), "{figures}");
-    let page = world.request("GET", "/").header("Cookie", &pair).send().await.text();
+    }
+    let page = world.page("/", &pair).await.text();
     assert!(page.contains("v1/d/b-1/t/ride"), "the page has its data without the script");
+    assert!(!page.contains("No message yet"));
+}
+
+#[tokio::test]
+async fn a_live_page_ends_with_its_session() {
+    let world = World::new().await;
+    let pair = world.session().await;
+    let request = world.request("GET", "/live/overview").header("Cookie", &pair);
+    let mut live = Events::open(request).await;
+    live.next_text().await.unwrap();
+    let leave = world.request("POST", "/logout").header("Cookie", &pair);
+    leave.header("Sec-Fetch-Site", "same-origin").send().await;
+    while live.next_text().await.is_some() {}
 }
 
 #[tokio::test]
 async fn every_answer_is_guarded() {
     let world = World::new().await;
-    for path in ["/", "/docs", "/app.js", "/api/v1/devices", "/nowhere", "/healthz"] {
+    for path in ["/", "/docs", "/api/v1/devices", "/nowhere", "/healthz"] {
         let reply = world.request("GET", path).send().await;
         for (name, part) in [
-            ("content-security-policy", "default-src 'none'; script-src 'self'"),
+            ("content-security-policy", "default-src 'none'; script-src 'self'; style-src 'self'"),
+            ("content-security-policy", "frame-ancestors 'none'; base-uri 'none'"),
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),
             ("x-frame-options", "DENY"),
@@ -58,15 +91,60 @@ async fn every_answer_is_guarded() {
         ] {
             assert!(reply.header(name).is_some_and(|it| it.contains(part)), "{path} {name}");
         }
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(reply.header("access-control-allow-origin"), None);
     }
 }
 
 #[tokio::test]
+async fn an_error_is_a_page_for_people_with_the_code_and_the_id_of_the_request() {
+    let world = World::new().await;
+    let pair = world.session().await;
+    let page = world.page("/nowhere/%3Cscript%3E", &pair).await;
+    let id = page.header("x-request-id").unwrap().to_owned();
+    assert_eq!(page.status, 404);
+    let text = page.text();
+    for part in ["<nav", "Code <code>", &format!("request <code>{id}</code>")] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("/<script>"));
+    let part = world.request("GET", "/nowhere").header("HX-Request", "true");
+    let part = part.header("Cookie", &pair).send().await.text();
+    assert!(part.starts_with("<div class=\"notice is-bad\" role=\"alert\">"), "{part}");
+    let machine = world.request("GET", "/nowhere").header("Accept", "application/json");
+    assert!(!machine.send().await.code().is_empty());
+}
+
+#[tokio::test]
+async fn files_of_pages_are_kept_by_browsers_and_come_small() {
+    let world = World::new().await;
+    let page = world.request("GET", "/login").send().await.text();
+    let mut seen = 0;
+    for address in page.split(['"']).filter(|part| part.starts_with("/assets/")) {
+        seen += 1;
+        let plain = world.request("GET", address).send().await;
+        assert_eq!(plain.status, 200, "{address}");
+        assert!(plain.header("cache-control").unwrap().contains("immutable"));
+        let small = world.request("GET", address).header("Accept-Encoding", "gzip").send().await;
+        assert!(small.body.len() <= plain.body.len());
+        assert_eq!(small.header("content-type"), plain.header("content-type"));
+        let old = address.replacen("/assets/", "/assets/0", 1);
+        let old = world.request("GET", &old).send().await;
+        assert_eq!((old.status, old.header("cache-control")), (200, Some("no-cache")));
+    }
+    assert!(seen >= 4, "{page}");
+    assert_eq!(world.request("GET", "/assets/1/app.rs").send().await.status, 404);
+}
+
+#[tokio::test]
 async fn pages_have_no_inline_code_and_no_outside_addresses() {
     let world = World::new().await;
-    for path in ["/", "/docs"] {
-        let page = world.request("GET", path).send().await.text();
+    let pair = world.session().await;
+    for path in PAGES {
+        let page = world.page(path, &pair).await;
+        assert_eq!(page.status, 200, "{path}");
+        let page = page.text();
         for banned in ["<style", "style=\"", "onclick", "http://", "https://"] {
             assert!(!page.contains(banned), "{path} has {banned}");
         }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Request;
+use crate::client::{Reply, Request};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
 pub(crate) const NOW_TEXT: &str = "2026-09-21T14:13:20Z";
@@ -245,6 +245,19 @@ impl World {
 
     pub(crate) fn post(&self, path: &str) -> Request {
         self.request("POST", path).token(&self.admin)
+    }
+
+    /// The cookie of a new session of the console.
+    pub(crate) async fn session(&self) -> String {
+        let link = self.post("/api/v1/login-links").send().await.json();
+        let opened = self.request("GET", link["path"].as_str().unwrap()).send().await;
+        opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    /// A page of the console, as a browser asks for it.
+    pub(crate) async fn page(&self, path: &str, session: &str) -> Reply {
+        let request = self.request("GET", path).header("Cookie", session);
+        request.header("Accept", "text/html,*/*;q=0.8").send().await
     }
 
     pub(crate) async fn token(&self, scope: &str) -> String {

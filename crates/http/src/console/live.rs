@@ -1,29 +1,41 @@
-//! What the console shows, computed once a second for all who look.
+//! What the overview shows, computed once a second for all who look.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{App, ProjectionFigures, format_time};
+use axle_app::{App, ProjectionFigures};
 use axle_domain::port::Record;
-use axle_domain::{Offset, Source};
-use serde::Serialize;
+use axle_domain::{Offset, QuarantineItem, Source, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that the page lists.
-const LATEST_MAX: usize = 12;
+const LATEST_MAX: usize = 10;
 /// What is read of the log for them, a second.
 const READ_BYTES_MAX: usize = 64 * 1024;
+/// Items of the quarantine that the page lists.
+const QUARANTINED_MAX: usize = 6;
+/// Seconds that the small charts show.
+pub(super) const RATES_MAX: usize = 180;
+
+/// What one second brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    /// Messages projected per second.
+    pub(crate) messages: u64,
+    /// Rows projected per second.
+    pub(crate) rows: u64,
+}
 
 /// The figures of one second.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
-    /// Messages projected per second.
-    pub(crate) messages_per_s: u64,
-    /// Rows projected per second.
-    pub(crate) rows_per_s: u64,
+    /// When they were computed, by the server's clock.
+    pub(crate) at: Timestamp,
+    /// The rates of the last seconds, oldest first.
+    pub(crate) rates: Vec<Rates>,
     /// Registered devices.
     pub(crate) devices: usize,
     /// Open connections of devices.
@@ -44,19 +56,28 @@ pub(crate) struct Figures {
     pub(crate) state_lag: u64,
     /// Samples and messages set aside since the beginning.
     pub(crate) quarantined: u64,
+    /// The newest of them, newest first.
+    pub(crate) quarantine: Arc<Vec<QuarantineItem>>,
     /// Whether a projection cannot go on.
     pub(crate) is_stuck: bool,
     /// The newest messages, newest first.
     pub(crate) latest: Vec<Latest>,
 }
 
+impl Figures {
+    /// The rates of the last second.
+    pub(crate) fn now(&self) -> Rates {
+        self.rates.last().copied().unwrap_or_default()
+    }
+}
+
 /// A message as the page lists it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Latest {
     /// Its place in the log.
     pub(crate) offset: u64,
     /// When it came.
-    pub(crate) time: String,
+    pub(crate) time: Timestamp,
     /// Who sent it.
     pub(crate) device: String,
     /// Its topic.
@@ -100,6 +121,9 @@ struct Seen {
     projected: ProjectionFigures,
     next: Offset,
     latest: VecDeque<Latest>,
+    rates: VecDeque<Rates>,
+    quarantined: u64,
+    quarantine: Arc<Vec<QuarantineItem>>,
 }
 
 impl Seen {
@@ -109,6 +133,9 @@ impl Seen {
             projected: app.projector.figures(),
             next: Offset(0),
             latest: VecDeque::new(),
+            rates: VecDeque::new(),
+            quarantined: 0,
+            quarantine: Arc::default(),
         }
     }
 
@@ -120,10 +147,18 @@ impl Seen {
         let positions = app.positions();
         let lag = |applied: Offset| positions.appended.0.saturating_sub(applied.0);
         let (log, store) = (app.ports.log.bounds(), app.ports.store.figures());
+        self.rates.push_back(Rates {
+            messages: rate(projected.messages, self.projected.messages),
+            rows: rate(projected.rows, self.projected.rows),
+        });
+        while self.rates.len() > RATES_MAX {
+            self.rates.pop_front();
+        }
         self.read_latest(app).await;
+        self.read_quarantine(app).await;
         let figures = Figures {
-            messages_per_s: rate(projected.messages, self.projected.messages),
-            rows_per_s: rate(projected.rows, self.projected.rows),
+            at: app.ports.clock.now(),
+            rates: self.rates.iter().copied().collect(),
             devices: app.registry.device_count(),
             connections: app.ports.link.connection_count(),
             log_records: log.durable.0,
@@ -133,12 +168,26 @@ impl Seen {
             store_bytes: store.file_bytes,
             store_lag: lag(positions.store),
             state_lag: lag(positions.state),
-            quarantined: app.counters().await.map_or(0, |counters| counters.quarantined),
+            quarantined: self.quarantined,
+            quarantine: Arc::clone(&self.quarantine),
             is_stuck: projected.is_stuck,
             latest: self.latest.iter().cloned().collect(),
         };
         (self.at, self.projected) = (now, projected);
         figures
+    }
+
+    /// Reads the newest items again when there are more than before.
+    async fn read_quarantine(&mut self, app: &App) {
+        let Ok(counters) = app.counters().await else { return };
+        if counters.quarantined == self.quarantined {
+            return;
+        }
+        if let Ok(mut items) = app.quarantine.list(None, None, QUARANTINED_MAX).await {
+            // The page shows codes; payloads need not wait in memory.
+            items.iter_mut().for_each(|item| item.payload = Vec::new());
+            (self.quarantined, self.quarantine) = (counters.quarantined, Arc::new(items));
+        }
     }
 
     async fn read_latest(&mut self, app: &App) {
@@ -162,7 +211,7 @@ fn shown(record: &Record) -> Latest {
     let message = record.message();
     Latest {
         offset: record.offset.0,
-        time: format_time(message.received_at),
+        time: message.received_at,
         device: message.device.to_owned(),
         topic: message.topic.to_owned(),
         source: source_name(message.source),

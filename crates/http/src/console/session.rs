@@ -107,15 +107,24 @@ impl Sessions {
     /// Whether a request carries a live session.
     pub(crate) fn is_open(&self, headers: &HeaderMap) -> bool {
         let now = Instant::now();
-        headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).any(|line| {
-            line.split(';').any(|pair| {
-                let pair = pair.trim().split_once('=');
-                pair.is_some_and(|(name, value)| {
-                    name == COOKIE_NAME && self.sessions.knows(value, now)
-                })
-            })
-        })
+        secrets(headers).any(|secret| self.sessions.knows(secret, now))
     }
+
+    /// Ends the session of a request; returns the cookie that makes the browser forget it.
+    pub(crate) fn close(&self, headers: &HeaderMap) -> String {
+        let now = Instant::now();
+        for secret in secrets(headers) {
+            self.sessions.take(secret, now);
+        }
+        format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
+    }
+}
+
+/// The session cookies of a request.
+fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| name.trim() == COOKIE_NAME).map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -134,6 +143,8 @@ mod tests {
         let pair = cookie.split(';').next().unwrap();
         headers.insert(COOKIE, format!("a=b; {pair}").parse().unwrap());
         assert!(sessions.is_open(&headers));
+        sessions.close(&headers);
+        assert!(!sessions.is_open(&headers));
     }
 
     #[test]
