@@ -70,8 +70,9 @@ pub(super) async fn surround(
     next: Next,
 ) -> Response {
     let wanted = AsPage::wanted(&api, request.headers());
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let allowed = if is_safe { Ok(()) } else { require_same_origin(request.headers()) };
+    let is_change = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let is_change = is_change.contains(request.method());
+    let allowed = if is_change { require_same_origin(request.headers()) } else { Ok(()) };
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

@@ -36,6 +36,7 @@ pub(crate) struct Viewer {
     /// What they are here for.
     pub(crate) role: Role,
     /// What they may do, for the use cases.
+    #[expect(dead_code, reason = "the pages that ask for it come next")]
     pub(crate) principal: Principal,
 }
 

@@ -34,23 +34,6 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// A number of a field as short as it can be read: at most six significant digits.
-pub(crate) fn float(number: f64) -> String {
-    let magnitude = number.abs();
-    let digits = match magnitude {
-        _ if number.fract() == 0.0 && magnitude < 1e15 => 0,
-        _ if magnitude >= 1000.0 => 1,
-        _ if magnitude >= 100.0 => 2,
-        _ if magnitude >= 10.0 => 4,
-        _ => 5,
-    };
-    let text = format!("{number:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
 /// How long ago, in one unit.
 pub(crate) fn age(seconds: i64) -> String {
     match seconds {
@@ -68,13 +51,6 @@ pub(crate) fn moment(time: Timestamp, now: Timestamp) -> Markup {
     let exact = format_time(time);
     let seconds = now.micros_since(time).div_euclid(1_000_000);
     html! { time data-age=(seconds) datetime=(exact) title=(exact) { (age(seconds)) } }
-}
-
-/// A moment as it is, to the second.
-pub(crate) fn clock_time(time: Timestamp) -> Markup {
-    let exact = format_time(time);
-    let short = exact.get(..19).unwrap_or(&exact).replace('T', " ");
-    html! { time datetime=(exact) title=(exact) { (short) } }
 }
 
 #[cfg(test)]
@@ -99,21 +75,6 @@ mod tests {
             (3 * 1024 * 1024 * 1024 / 2, "1.5 GiB"),
         ] {
             assert_eq!(bytes(number).replace('\u{202f}', " "), text);
-        }
-    }
-
-    #[test]
-    fn writes_no_more_digits_than_people_read() {
-        for (number, text) in [
-            (0.0, "0"),
-            (-7.0, "-7"),
-            (52.51634999, "52.5163"),
-            (13.1, "13.1"),
-            (1234.56, "1234.6"),
-            (0.000001, "0"),
-            (120_000_000.0, "120000000"),
-        ] {
-            assert_eq!(float(number), text, "{number}");
         }
     }
 

@@ -197,6 +197,11 @@ impl Events {
     pub(crate) async fn next_text(&mut self) -> Option<(String, String)> {
         loop {
             let text = String::from_utf8_lossy(&self.buffer).into_owned();
+            if let Some(end) = text.find("\r\n\r\n").filter(|_| text.starts_with("HTTP/")) {
+                self.buffer.drain(..end + 4);
+                continue;
+            }
+            let text = if text.starts_with("HTTP/") { String::new() } else { text };
             let start = text.find("event: ").into_iter().chain(text.find("data:")).min();
             if let Some((start, end)) =
                 start.and_then(|at| Some((at, at + text[at..].find("\n\n")?)))
