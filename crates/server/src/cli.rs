@@ -40,6 +40,8 @@ pub enum Command {
     Tail(TailArgs),
     /// Ask a question in SQL.
     Query(QueryArgs),
+    /// Send recorded rides, FIT or GPX, through the upload door.
+    Import(ImportArgs),
     /// Print a fresh one-time link to the console.
     Login(Target),
     /// Check log, store and state of a data directory, changing nothing.
@@ -293,6 +295,43 @@ pub struct QueryArgs {
     /// Print CSV.
     #[arg(long)]
     pub csv: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Rides, and how to send them.
+///
+/// A file is read as a whole before anything is sent. A damaged one is refused with the byte
+/// where it breaks and nothing of it is stored. Importing a file again stores nothing twice.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// FIT or GPX files.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Whose rides they are: a registered device.
+    #[arg(long, value_name = "ID")]
+    pub device: String,
+    /// Play the ride as if it began now, N times as fast as it was: its samples get the times at
+    /// which they are sent. Each play is a new ride.
+    #[arg(long, value_name = "N", conflicts_with = "at_once")]
+    pub speed: Option<f64>,
+    /// Send all of it now, with the times that were recorded; this is the default.
+    #[arg(long)]
+    pub at_once: bool,
+    /// Play a phone whose clock is wrong by so much, such as 36h or -90m: what it recorded and
+    /// what it says when it sends are both wrong by that, and the server corrects it.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub clock_offset: Option<crate::config::SignedSpan>,
+    /// Store the good part of a damaged file, and report the rest.
+    #[arg(long)]
+    pub salvage: bool,
+    /// Read the files and report; send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Which server.
     #[command(flatten)]
     pub target: Target,

@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub accept: &'a str,
     /// Whether the thing must not be there yet.
     pub is_new: bool,
+    /// Names what is sent, so that sending it again changes nothing.
+    pub idempotency_key: Option<&'a str>,
 }
 
 impl Default for Call<'_> {
@@ -44,6 +46,7 @@ impl Default for Call<'_> {
             body: None,
             accept: "application/json",
             is_new: false,
+            idempotency_key: None,
         }
     }
 }
@@ -100,6 +103,20 @@ impl Client {
     /// # Errors
     /// As [`Client::json`].
     pub async fn open(&self, call: Call<'_>) -> Result<Response<Incoming>, Failure> {
+        let response = self.exchange(call).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read(response).await.unwrap_or_default();
+        Err(self.problem(status, &body))
+    }
+
+    /// Sends a request; returns the answer when its head is there, a problem too.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn exchange(&self, call: Call<'_>) -> Result<Response<Incoming>, Failure> {
         let unreachable = |error: &dyn std::error::Error| self.unreachable(error);
         let socket = TcpStream::connect(&self.authority).await.map_err(|e| unreachable(&e))?;
         let (mut sender, connection) =
@@ -120,17 +137,14 @@ impl Client {
         if call.is_new {
             request = request.header(IF_NONE_MATCH, "*");
         }
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         let body = call.body.map(Value::to_string).unwrap_or_default();
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::usage(format!("this makes no request: {error}")))?;
-        let response = sender.send_request(request).await.map_err(|e| unreachable(&e))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let body = read(response).await.unwrap_or_default();
-        Err(self.problem(status, &body))
+        sender.send_request(request).await.map_err(|e| unreachable(&e))
     }
 
     /// `http://host:port`, for links.
@@ -149,7 +163,8 @@ impl Client {
         Failure::new(Exit::Unreachable, message).with_hint("check the address")
     }
 
-    fn problem(&self, status: StatusCode, body: &Bytes) -> Failure {
+    /// The failure that a problem's status and body tell of.
+    pub(crate) fn problem(&self, status: StatusCode, body: &Bytes) -> Failure {
         let problem: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |field: &str| problem.get(field).and_then(Value::as_str);
         let reason = status.canonical_reason().unwrap_or("an error");
@@ -186,7 +201,11 @@ fn exit_of(status: StatusCode) -> Exit {
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
+/// The bytes of an answer.
+///
+/// # Errors
+/// `Unreachable` when it breaks off.
+pub(crate) async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     body.map(http_body_util::Collected::to_bytes)
         .map_err(|error| Failure::new(Exit::Unreachable, format!("the answer broke off: {error}")))

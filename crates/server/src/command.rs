@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod device;
+mod import;
 mod load_test;
 mod login;
 mod quarantine;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Quarantine(command) => block_on(quarantine::run(command)),
         Command::Tail(args) => block_on(tail::run(args)),
         Command::Query(args) => block_on(query::run(args)),
+        Command::Import(args) => block_on(import::run(args)),
         Command::Login(target) => block_on(login::run(target)),
     }
 }

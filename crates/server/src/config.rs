@@ -18,7 +18,7 @@ use axle_http::{HttpSettings, OpsSettings};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use quantity::{ByteSize, Span};
+pub use quantity::{ByteSize, SignedSpan, Span};
 pub use section::{LogSection, MqttSection, PlainAccess, ServerSection, StoreSection};
 pub use source::Origin;
 

@@ -14,6 +14,13 @@ const SIZE_FORM: &str = "a size such as \"64KiB\", \"512MiB\" or \"8GiB\"";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub struct Span(pub Duration);
 
+/// A duration with a sign: `36h`, `+36h`, `-90m`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignedSpan {
+    /// Microseconds; positive is ahead.
+    pub micros: i64,
+}
+
 /// A number of bytes, in powers of 1024: `B`, `KiB`, `MiB`, `GiB` or `TiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub struct ByteSize(pub u64);
@@ -44,6 +51,21 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text, &SPANS).map(|millis| Self(Duration::from_millis(millis))).ok_or(SPAN_FORM)
+    }
+}
+
+impl FromStr for SignedSpan {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a duration with a sign such as \"+36h\" or \"-90m\"";
+        let (span, sign) = match text.strip_prefix('-') {
+            Some(span) => (span, -1),
+            None => (text.strip_prefix('+').unwrap_or(text), 1),
+        };
+        let millis = parse(span, &SPANS).and_then(|millis| i64::try_from(millis).ok());
+        let micros = millis.and_then(|millis| millis.checked_mul(1000 * sign));
+        micros.map(|micros| Self { micros }).ok_or(FORM)
     }
 }
 
@@ -105,6 +127,12 @@ mod tests {
         }
         assert_eq!("8GiB".parse::<ByteSize>().unwrap().to_string(), "8GiB");
         assert_eq!("1024 MiB".parse::<ByteSize>().unwrap().to_string(), "1GiB");
+        for (text, micros) in
+            [("36h", 129_600_000_000), ("+5s", 5_000_000), ("-90m", -5_400_000_000)]
+        {
+            assert_eq!(text.parse::<SignedSpan>().unwrap().micros, micros, "{text}");
+        }
+        assert!("--1s".parse::<SignedSpan>().is_err());
         for bad in ["10", "-1s", "1.5h", "s", "", "5MB", "99999999999999999d", "1 year", "NaN"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
