@@ -11,6 +11,7 @@
 mod cli;
 mod config;
 mod device;
+mod import;
 mod kill_harness;
 mod path;
 mod reference;

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::server::TestServer;
 
 /// Rows of a question once everything that was acknowledged before is in it.
-fn rows(server: &TestServer, sql: &str) -> Value {
+pub(crate) fn rows(server: &TestServer, sql: &str) -> Value {
     let client = |path: &str| get(server, path);
     let appended = client("/api/v1/positions")["appended"].as_u64().unwrap();
     let mut applied = 0;
