@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axle_domain::port::{
-    CertificateAuthority, Clock, CommandStore, Counters, DeviceLink, DeviceRegistry, EventLog,
-    ReportedState, TelemetryStore, TokenStore,
+    CertificateAuthority, Clock, CommandStore, Counters, CredentialStore, DeviceLink,
+    DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Offset, Schemas};
 
@@ -18,6 +18,7 @@ use crate::project::Projector;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::registry::Registry;
+use crate::session::Sessions;
 use crate::token::Tokens;
 use crate::upload::Uploads;
 
@@ -34,6 +35,12 @@ pub struct Ports {
     pub devices: Arc<dyn DeviceRegistry>,
     /// Tokens.
     pub tokens: Arc<dyn TokenStore>,
+    /// People.
+    pub users: Arc<dyn UserStore>,
+    /// What people sign in with.
+    pub credentials: Arc<dyn CredentialStore>,
+    /// Who has signed in.
+    pub sessions: Arc<dyn SessionStore>,
     /// Commands.
     pub commands: Arc<dyn CommandStore>,
     /// What is computed from the log.
@@ -67,6 +74,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Tokens.
     pub tokens: Tokens,
+    /// Sessions of people.
+    pub sessions: Sessions,
     /// Commands.
     pub commands: Commands,
     /// The way down.
@@ -136,6 +145,7 @@ impl App {
                 Arc::clone(&registry),
                 Arc::clone(&clock),
             ),
+            sessions: Sessions::new(Arc::clone(&ports.sessions), Arc::clone(&clock)),
             commands: Commands::new(
                 commands,
                 Arc::clone(&dispatch),

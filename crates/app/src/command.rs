@@ -7,9 +7,9 @@ use axle_domain::port::{Clock, CommandStore};
 use axle_domain::{Command, CommandId, CommandStatus, DeviceId, Error, Kind, Transition, limit};
 
 use crate::dispatch::Dispatch;
+use crate::principal::device_not_found;
 use crate::random::random_text;
 use crate::registry::Registry;
-use crate::token::device_not_found;
 
 /// What one says to send a command.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use axle_domain::port::{
 use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error};
 
 use crate::fleet_map::FleetMap;
+use crate::principal::device_not_found;
 use crate::registry::Registry;
-use crate::token::device_not_found;
 
 /// What one says to register a device.
 #[derive(Clone, Debug)]

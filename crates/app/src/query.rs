@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axle_domain::port::{
     Answer, AnswerFormat, Clock, DeviceLink, History, Query, QueryLimits, ReportedState, Table,
-    TelemetryStore, Visibility,
+    TelemetryStore,
 };
-use axle_domain::{Access, DeviceId, Error, Kind, LatestValue, Schemas, Scope, Timestamp, limit};
+use axle_domain::{Access, DeviceId, Error, Kind, LatestValue, Schemas, Timestamp, limit};
 
-use crate::token::Principal;
+use crate::principal::Principal;
 
 /// What a device reported last.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Queries {
     /// Answers SQL over the devices that the principal may read.
     ///
     /// # Errors
-    /// `Denied` for what is not a pure question and for tokens that may read nothing; `Invalid`
+    /// `Denied` for what is not a pure question and for those who may ask nothing; `Invalid`
     /// for SQL that is wrong; `TooLarge` and `Busy` at the limits.
     pub async fn sql(
         &self,
@@ -59,7 +59,8 @@ impl Queries {
             return Err(Error::new(Kind::TooLarge, "query.too_large", message)
                 .with_limit(limit::SQL_BYTES_MAX as u64, sql.len() as u64));
         }
-        let visibility = visibility(principal)?;
+        principal.require(Access::Query)?;
+        let visibility = principal.reads();
         let limits = QueryLimits::default();
         self.store.query(Query { sql: sql.to_owned(), visibility, limits, format }).await
     }
@@ -101,24 +102,4 @@ impl Queries {
         let is_online = self.link.online_since(device).is_some();
         Ok(DeviceState { is_online, last_seen, fields, now: self.clock.now() })
     }
-}
-
-/// Whose rows a principal may see.
-pub(crate) fn visibility(principal: &Principal) -> Result<Visibility, Error> {
-    if principal.token.allows(Access::Administer) {
-        return Ok(Visibility::All);
-    }
-    let readable = |scope: &Scope| match scope {
-        Scope::Read(device) | Scope::Command(device) => Some(device.clone()),
-        Scope::Admin | Scope::Upload(_) => None,
-    };
-    let devices: Vec<_> = principal.token.scopes.iter().filter_map(readable).collect();
-    if devices.is_empty() {
-        return Err(Error::new(
-            Kind::Denied,
-            "token.scope_missing",
-            "a query needs a token with the scope `admin` or `read:DEVICE`",
-        ));
-    }
-    Ok(Visibility::Devices(devices))
 }

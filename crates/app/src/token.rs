@@ -1,48 +1,14 @@
-//! Tokens: making them, recognising them, and what they allow.
+//! Tokens: making them and recognising them.
 
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, TokenStore};
-use axle_domain::{Access, DeviceId, Error, Kind, Scope, Token, TokenHash};
+use axle_domain::{Error, Kind, Scope, Token, TokenHash};
 use sha2::{Digest, Sha256};
 
+use crate::principal::{Principal, device_not_found};
 use crate::random::random_text;
 use crate::registry::Registry;
-
-/// Who asks, with a token that was recognised.
-#[derive(Clone, Debug)]
-pub struct Principal {
-    /// The token.
-    pub token: Token,
-}
-
-impl Principal {
-    /// Lets an access pass or not. What someone may not do to a device that they may not see
-    /// looks exactly like a device that does not exist.
-    ///
-    /// # Errors
-    /// `NotFound` for a device, `Denied` for the instance as a whole.
-    pub fn require(&self, access: Access<'_>) -> Result<(), Error> {
-        if self.token.allows(access) {
-            return Ok(());
-        }
-        match access {
-            Access::Upload(device) | Access::Read(device) | Access::Command(device) => {
-                Err(device_not_found(device))
-            }
-            Access::Administer => Err(Error::new(
-                Kind::Denied,
-                "token.scope_missing",
-                "this needs a token with the scope `admin`",
-            )),
-        }
-    }
-}
-
-/// The one answer for a device that is not there or not yours.
-pub(crate) fn device_not_found(device: &DeviceId) -> Error {
-    Error::not_found("device.not_found", format!("device `{device}` not found"))
-}
 
 /// The token desk.
 pub struct Tokens {
@@ -112,7 +78,7 @@ impl Tokens {
     /// `Unauthenticated`.
     pub async fn authenticate(&self, secret: &str) -> Result<Principal, Error> {
         match self.store.find_token(hash(secret)).await? {
-            Some(token) => Ok(Principal { token }),
+            Some(token) => Ok(Principal::Token(token)),
             None => Err(Error::new(
                 Kind::Unauthenticated,
                 "token.unknown",

@@ -20,10 +20,10 @@ pub(crate) use verdict::Verdicts;
 use crate::app::Ports;
 use crate::decode::decode;
 use crate::metrics::DoorMetrics;
+use crate::principal::{Principal, device_not_found};
 use crate::project::Applied;
 use crate::random::random_text;
 use crate::registry::Registry;
-use crate::token::{Principal, device_not_found};
 
 /// A batch as the HTTP door gives it.
 #[derive(Clone, Debug)]
@@ -226,7 +226,7 @@ impl Uploads {
             None => format!("body:{body_hash}"),
         };
         let upload = UploadId::parse(&random_text("u", 20)?)?.to_string();
-        let token = principal.token.id.clone();
+        let token = principal.id();
         Ok(Subject { device, stream, origin: UploadOrigin { upload, token, key, body_hash } })
     }
 

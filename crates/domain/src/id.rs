@@ -73,6 +73,11 @@ id!(
     UploadId, "upload.id_invalid", "upload id", is_token, "[A-Za-z0-9_-]{{1,64}}"
 );
 
+id!(
+    /// A person who signs in: `[a-z0-9._@-]{1,64}`.
+    UserName, "user.name_invalid", "user name", is_user_name, "[a-z0-9._@-]{{1,64}}"
+);
+
 fn is_device_id(text: &str) -> bool {
     (1..=limit::DEVICE_ID_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
@@ -82,6 +87,13 @@ fn is_stream_name(text: &str) -> bool {
     (1..=48).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn is_user_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'@' | b'-')
+        })
 }
 
 fn is_token(text: &str) -> bool {
@@ -100,6 +112,21 @@ mod tests {
         }
         for bad in ["", "a b", "a/b", "ü", "a\0", &"x".repeat(129), "+", "#"] {
             assert_eq!(DeviceId::parse(bad).unwrap_err().code, "device.id_invalid", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn user_names_are_in_lower_case() {
+        for (name, good) in [
+            ("anna", true),
+            ("a.b_c-d@example.com", true),
+            ("Anna", false),
+            ("a b", false),
+            ("", false),
+            ("ä", false),
+            ("../x", false),
+        ] {
+            assert_eq!(UserName::parse(name).is_ok(), good, "{name:?}");
         }
     }
 

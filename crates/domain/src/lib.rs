@@ -6,6 +6,7 @@
 //! Reading order: [`Message`] (bytes as they came), [`StreamSchema`] and [`Row`] (what they mean),
 //! [`settle`] (when it happened), [`Command`] (what people intend), then the ports.
 
+mod access;
 mod command;
 mod device;
 mod error;
@@ -21,11 +22,13 @@ mod schema;
 mod time;
 mod token;
 mod topic;
+mod user;
 
+pub use access::Access;
 pub use command::{Command, CommandStatus, Reply, Transition};
 pub use device::{Certificate, Device, DeviceStatus, Fingerprint};
 pub use error::{Error, Kind};
-pub use id::{CommandId, DeviceId, StreamName, UploadId};
+pub use id::{CommandId, DeviceId, StreamName, UploadId, UserName};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Message, Offset, Source};
 pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};
@@ -33,5 +36,6 @@ pub use row::{Row, Value};
 pub use row_batch::{Column, Dictionary, FloatColumn, RowBatch, TextColumn};
 pub use schema::{Field, FieldKind, Schemas, StreamSchema};
 pub use time::{Settled, TimeError, TimeQuality, Timestamp, settle};
-pub use token::{Access, Scope, Token, TokenHash};
+pub use token::{Scope, Token, TokenHash};
 pub use topic::{Topic, TopicError};
+pub use user::{Invitation, Passkey, Role, SecretHash, Session, User, UserHandle};

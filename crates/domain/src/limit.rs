@@ -87,10 +87,52 @@ pub const MAP_CELLS_MAX: usize = 1024;
 /// Vehicles that an area shows one by one when one looks from near.
 pub const MAP_SINGLES_MAX: usize = 400;
 
+/// Most people that one instance knows.
+pub const USERS_MAX: usize = 100_000;
+/// Most devices of one person.
+pub const DEVICES_PER_USER_MAX: usize = 100;
+/// Longest name that a person is called by, or label of a passkey.
+pub const USER_TEXT_BYTES_MAX: usize = 128;
+/// Most passkeys of one person.
+pub const PASSKEYS_PER_USER_MAX: usize = 20;
+/// Longest name that an authenticator gives a passkey (WebAuthn 3, 4).
+pub const CREDENTIAL_ID_BYTES_MAX: usize = 1023;
+/// Shortest password (NIST SP 800-63B asks for length, not for kinds of characters).
+pub const PASSWORD_CHARS_MIN: usize = 10;
+/// Longest password; a longer one would only cost time.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Passwords that are hashed at one time; each takes 19 MiB and a processor.
+pub const PASSWORDS_HASHING_MAX: usize = 2;
+/// Passwords that wait to be hashed; more are turned away.
+pub const PASSWORDS_WAITING_MAX: usize = 32;
+/// Sessions of one person; the one that was not used for longest makes room.
+pub const SESSIONS_PER_USER_MAX: usize = 20;
+/// How long a session lasts at most.
+pub const SESSION_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a session lasts that a one-time link has opened.
+pub const LINK_SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
+/// How long a session may rest.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// How exactly the last use of a session is written down.
+pub const SESSION_TOUCH_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// How long an invitation waits for its one use.
+pub const INVITATION_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Failed sign-ins of one name, or from one address, in a row.
+pub const SIGN_INS_AT_ONCE_MAX: u32 = 10;
+/// Sign-ins that one name may fail a minute after that.
+pub const SIGN_INS_PER_MINUTE_AND_NAME: u32 = 1;
+/// Sign-ins that one address may try a minute; many people share one.
+pub const SIGN_INS_PER_MINUTE_AND_ADDRESS: u32 = 30;
+/// How long a browser may take over a passkey.
+pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(5 * 60);
+/// Ceremonies of passkeys that are under way; the oldest makes room.
+pub const CHALLENGES_MAX: usize = 4096;
+
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 
 // An upload must fit into a record, and a record into the commit buffer.
 const _: () = assert!(UPLOAD_DECODED_BYTES_MAX < RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < COMMIT_BUFFER_BYTES_MAX);
+const _: () = assert!(SESSION_TOUCH_INTERVAL.as_secs() < SESSION_IDLE_MAX.as_secs());
 const _: () = assert!(PACKET_BYTES_BEFORE_CONNECT_MAX < PACKET_BYTES_MAX);

@@ -6,22 +6,28 @@
 mod certificate_authority;
 mod clock;
 mod command_store;
+mod credential_store;
 mod device_link;
 mod device_registry;
 mod event_log;
 mod reported_state;
+mod session_store;
 mod telemetry_store;
 mod token_store;
+mod user_store;
 
 pub use certificate_authority::{CertificateAuthority, IssuedCertificate};
 pub use clock::Clock;
 pub use command_store::CommandStore;
+pub use credential_store::CredentialStore;
 pub use device_link::{DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};
 pub use event_log::{EventLog, LogBounds, Record};
 pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
+pub use session_store::{SessionStore, WhichSessions};
 pub use telemetry_store::{
     Aggregate, Answer, AnswerFormat, Cell, ColumnInfo, History, Query, QueryLimits, Reduce,
     StoreFigures, Table, TelemetryStore, Visibility,
 };
 pub use token_store::TokenStore;
+pub use user_store::{UserEntry, UserFilter, UserStore};

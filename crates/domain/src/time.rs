@@ -40,6 +40,12 @@ impl Timestamp {
     pub fn after(self, wait: Duration) -> Self {
         self.shifted(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
     }
+
+    /// This moment minus a duration.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        self.shifted(-i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DeviceId, Error, Timestamp};
+use crate::{Access, DeviceId, Error, Timestamp};
 
 /// The SHA-256 of a token: all that is ever stored of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,19 +25,6 @@ pub enum Scope {
     Read(DeviceId),
     /// Send commands to one device, and read it.
     Command(DeviceId),
-}
-
-/// What someone wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access<'a> {
-    /// Upload for a device.
-    Upload(&'a DeviceId),
-    /// Read a device.
-    Read(&'a DeviceId),
-    /// Command a device.
-    Command(&'a DeviceId),
-    /// Anything that concerns the whole instance.
-    Administer,
 }
 
 impl Scope {
@@ -78,6 +65,8 @@ impl Scope {
             | (Self::Command(mine), Access::Command(wanted) | Access::Read(wanted)) => {
                 mine == wanted
             }
+            // The answer holds rows of that device alone.
+            (Self::Read(_) | Self::Command(_), Access::Query) => true,
             _ => false,
         }
     }
@@ -137,7 +126,10 @@ mod tests {
         assert!(scope.allows(Access::Upload(&mine)));
         assert!(!scope.allows(Access::Upload(&other)));
         assert!(!scope.allows(Access::Read(&mine)));
-        assert!(!scope.allows(Access::Administer));
+        for instance in [Access::ReadAll, Access::Query, Access::Operate, Access::Administer] {
+            assert!(!scope.allows(instance));
+            assert!(Scope::Admin.allows(instance));
+        }
         assert!(Scope::Command(mine.clone()).allows(Access::Read(&mine)));
         assert!(Scope::Admin.allows(Access::Command(&other)));
     }

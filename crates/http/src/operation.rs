@@ -1,6 +1,8 @@
 //! What one route promises: the one source of the router's table, of the check of query
 //! parameters, of `/openapi.json` and of `/docs`.
 
+use axle_domain::Role;
+
 /// A query parameter or request header.
 #[derive(Debug)]
 pub(crate) struct Parameter {
@@ -53,6 +55,9 @@ pub(crate) struct Operation {
     pub(crate) description: &'static str,
     /// Who may: scopes of a token, in words.
     pub(crate) rights: &'static str,
+    /// Which people may ask at all: [`EVERYONE`], [`STAFF`], [`OPERATORS`] or [`ADMINISTRATORS`].
+    /// Checked before the handler runs; whose devices they are, the handler asks.
+    pub(crate) roles: &'static [Role],
     /// Query parameters.
     pub(crate) query: &'static [Parameter],
     /// Request headers with a meaning of their own.
@@ -74,12 +79,23 @@ pub(crate) const OPERATION: Operation = Operation {
     summary: "",
     description: "",
     rights: "any token",
+    // Whoever adds a route says whether more people may use it.
+    roles: OPERATORS,
     query: &[],
     headers: &[],
     body: None,
     replies: &[],
     problems: &[],
 };
+
+/// Every role. The handler shows a household its own devices alone.
+pub(crate) const EVERYONE: &[Role] = &Role::ALL;
+/// Who reads every device.
+pub(crate) const STAFF: &[Role] = &[Role::Admin, Role::Operator, Role::Support];
+/// Who may change what is said of devices.
+pub(crate) const OPERATORS: &[Role] = &[Role::Admin, Role::Operator];
+/// Who decides on people and tokens.
+pub(crate) const ADMINISTRATORS: &[Role] = &[Role::Admin];
 
 /// JSON alone.
 pub(crate) const JSON: &[&str] = &["application/json"];

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axle_app::{App, Ports};
 use axle_domain::port::{
-    Clock, CommandStore, DeviceLink, DeviceRegistry, EventLog, ReportedState, TelemetryStore,
-    TokenStore,
+    Clock, CommandStore, CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState,
+    SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Schemas};
 use axle_log::EmbeddedLog;
@@ -54,6 +54,9 @@ impl Assembly {
             store,
             devices: Arc::clone(&state) as Arc<dyn DeviceRegistry>,
             tokens: Arc::clone(&state) as Arc<dyn TokenStore>,
+            users: Arc::clone(&state) as Arc<dyn UserStore>,
+            credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,
+            sessions: Arc::clone(&state) as Arc<dyn SessionStore>,
             commands: Arc::clone(&state) as Arc<dyn CommandStore>,
             reported: state as Arc<dyn ReportedState>,
             link: Arc::clone(&sessions) as Arc<dyn DeviceLink>,

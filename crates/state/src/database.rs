@@ -12,10 +12,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::failure::{Failure, corrupt, unavailable};
 
 /// Every step of the layout, in order; the count is the version. A step is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_begin.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_begin.sql"), include_str!("../migrations/0002_people.sql")];
 
 /// The version of the layout that this program writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const _: () = assert!(VERSION as usize == MIGRATIONS.len());
 
 /// `AXLE`: tells our file from any other SQLite file.

@@ -1,18 +1,21 @@
 //! The state of an instance in one SQLite file: what people intend (devices, certificates, tokens,
-//! commands) and what devices reported last.
+//! people, commands) and what devices reported last.
 //!
 //! What this crate is not: it keeps no telemetry and no messages, and it knows no HTTP and no MQTT.
 //! Reading order: [`SqliteState`], `writer` (one thread, grouped commits), `readers`, then one file
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
 mod command;
+mod credential;
 mod database;
 mod device;
 mod failure;
 mod keys;
 mod readers;
 mod reported;
+mod session;
 mod token;
+mod user;
 mod verify;
 mod writer;
 
@@ -31,7 +34,7 @@ pub use crate::verify::{Verification, verify};
 pub const STATE_VERSION: u32 = database::VERSION;
 
 /// The state in one SQLite file. It implements the ports `DeviceRegistry`, `TokenStore`,
-/// `CommandStore` and `ReportedState`.
+/// `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore` and `ReportedState`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on

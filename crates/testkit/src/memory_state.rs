@@ -1,5 +1,7 @@
-//! The state in memory: registry, tokens, commands and what is computed from the log, in ordered
+//! The state in memory: registry, tokens, people, commands and what is computed from the log, in ordered
 //! maps. The law of each port in the fewest lines, to be read beside a real implementation.
+
+mod people;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,7 @@ struct Contents {
     quarantine: BTreeMap<QuarantineId, QuarantineItem>,
     receipts: BTreeMap<(String, String), UploadReceipt>,
     counters: Counters,
+    people: people::People,
 }
 
 impl MemoryState {

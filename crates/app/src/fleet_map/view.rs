@@ -8,8 +8,7 @@ use super::area::Area;
 use super::cluster::{Grid, Placed};
 use super::place::{Place, Spot};
 use super::roster::{CHUNK_DEVICES, Roster};
-use crate::query::visibility;
-use crate::token::Principal;
+use crate::principal::Principal;
 
 /// Chunks that are looked at before the projection may go on.
 const CHUNKS_AT_ONCE: usize = 32;
@@ -104,7 +103,7 @@ impl FleetMap {
         area: &Area,
         filter: &MapFilter,
     ) -> Result<MapView, Error> {
-        let visibility = visibility(principal)?;
+        let visibility = principal.require_reading()?;
         let now = self.clock.now();
         self.refresh_online(now);
         let search = filter.search.to_ascii_lowercase();

@@ -18,14 +18,12 @@ fn request(body: &str, key: Option<&str>) -> UploadRequest {
 }
 
 async fn upload(world: &World, body: &str, key: Option<&str>) -> Result<UploadAnswer, Error> {
-    let principal = axle_app::Principal {
-        token: axle_domain::Token {
-            id: "t-app".to_owned(),
-            hash: axle_domain::TokenHash([1; 32]),
-            scopes: vec![axle_domain::Scope::Upload(device("b-1"))],
-            created_at: crate::world::NOW,
-        },
-    };
+    let principal = axle_app::Principal::Token(axle_domain::Token {
+        id: "t-app".to_owned(),
+        hash: axle_domain::TokenHash([1; 32]),
+        scopes: vec![axle_domain::Scope::Upload(device("b-1"))],
+        created_at: crate::world::NOW,
+    });
     world.app.uploads.accept(&principal, request(body, key)).await
 }
 

@@ -11,7 +11,7 @@ use crate::answer::{json_answer, optional_time, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::field::Fields;
-use crate::operation::{JSON, OPERATION, Operation, json_body, reply};
+use crate::operation::{JSON, OPERATION, Operation, STAFF, json_body, reply};
 use crate::problem::Problem;
 
 const PATH: &str = "/api/v1/devices/{id}/certificates";
@@ -24,6 +24,7 @@ pub(super) static LIST: Operation = Operation {
     rights: "`read:DEVICE`, `command:DEVICE` or `admin`",
     replies: &[reply(200, "CertificatePage", "All certificates that were bound to the device.")],
     problems: &[404],
+    roles: STAFF,
     ..OPERATION
 };
 
@@ -57,7 +58,7 @@ pub(super) static CREATE: Operation = Operation {
 };
 
 pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let id = call.device()?;
     let body = call.json(JSON, limit::REQUEST_BYTES_MAX).await?;
     let mut fields = Fields::read(&body)?;

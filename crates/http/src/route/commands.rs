@@ -14,7 +14,7 @@ use crate::answer::{json_answer, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::field::Fields;
-use crate::operation::{JSON, LIMIT, OPERATION, Operation, json_body, reply};
+use crate::operation::{EVERYONE, JSON, LIMIT, OPERATION, Operation, json_body, reply};
 use crate::problem::Problem;
 
 const TAG: &str = "Commands";
@@ -35,6 +35,7 @@ pub(super) static CREATE: Operation = Operation {
     body: json_body("CommandInput"),
     replies: &[reply(202, "Command", "Stored; it waits for the device or is on its way.")],
     problems: &[404, 409, 413, 415, 422],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -70,6 +71,7 @@ pub(super) static LIST: Operation = Operation {
     query: &[LIMIT],
     replies: &[reply(200, "CommandPage", "Commands, newest first.")],
     problems: &[404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -88,6 +90,7 @@ pub(super) static GET: Operation = Operation {
     rights: "`read:DEVICE`, `command:DEVICE` or `admin`",
     replies: &[reply(200, "Command", "The command.")],
     problems: &[404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -108,6 +111,7 @@ pub(super) static CANCEL: Operation = Operation {
     rights: "`command:DEVICE` or `admin`",
     replies: &[reply(200, "Command", "The command, canceled.")],
     problems: &[404, 409],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -120,7 +124,7 @@ pub(super) async fn cancel(State(api): State<Arc<Api>>, call: Call) -> Answer {
 
 /// A command of another's device looks exactly like one that does not exist.
 fn require(call: &Call, command: &Command, access: Access<'_>) -> Result<(), Error> {
-    match call.principal.token.allows(access) {
+    match call.principal.allows(access) {
         true => Ok(()),
         false => Err(command_not_found(&command.id)),
     }

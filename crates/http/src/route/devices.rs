@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axle_app::{DeviceChange, NewDevice};
-use axle_domain::port::DeviceFilter;
-use axle_domain::{Access, Device, DeviceId, Scope, limit};
+use axle_domain::port::{DeviceFilter, Visibility};
+use axle_domain::{Access, Device, DeviceId, limit};
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
@@ -16,7 +16,8 @@ use crate::api::Api;
 use crate::call::{Answer, Call, precondition_failed};
 use crate::field::Fields;
 use crate::operation::{
-    IF_MATCH, LIMIT, OPERATION, Operation, Parameter, Reply, RequestBody, json_body, reply,
+    EVERYONE, IF_MATCH, LIMIT, OPERATION, Operation, Parameter, Reply, RequestBody, json_body,
+    reply,
 };
 use crate::parameter::invalid;
 use crate::problem::Problem;
@@ -30,7 +31,7 @@ pub(super) static LIST: Operation = Operation {
     path: "/api/v1/devices",
     tag: TAG,
     summary: "List devices by id",
-    description: "A token for single devices lists those that it may read. The next page is in \
+    description: "A token for single devices, and a person of a household, list those that they may read. The next page is in \
         `Link` and begins after `next`.",
     query: &[
         Parameter {
@@ -46,6 +47,7 @@ pub(super) static LIST: Operation = Operation {
         },
     ],
     replies: &[reply(200, "DevicePage", "A page of devices.")],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -58,9 +60,9 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let after = call.parameters.find("after").map(DeviceId::parse).transpose();
     let after = after.map_err(|_error| invalid("after", "must be `next` of the page before"))?;
     let filter = DeviceFilter { search: search.clone(), after, limit: limit + 1 };
-    let mut devices = match call.principal.token.allows(Access::Administer) {
-        true => api.app.devices.list(filter).await?,
-        false => own_devices(&api, readable(&call, filter.after.as_ref()), filter).await?,
+    let mut devices = match call.principal.reads() {
+        Visibility::All => api.app.devices.list(filter).await?,
+        Visibility::Devices(ids) => own_devices(&api, ids, filter).await?,
     };
     let has_more = devices.len() > limit;
     devices.truncate(limit);
@@ -84,28 +86,16 @@ async fn own_devices(
         if devices.len() >= filter.limit {
             break;
         }
-        let device = api.app.devices.get(&id).await?;
+        if filter.after.as_ref().is_some_and(|after| id <= *after) {
+            continue;
+        }
+        // What a person was given may not be registered yet.
+        let Some(device) = api.app.ports.devices.find_device(&id).await? else { continue };
         if [device.id.as_str(), &device.name].iter().any(|it| it.to_lowercase().contains(&search)) {
             devices.push(device);
         }
     }
     Ok(devices)
-}
-
-/// The devices that a token for single devices may read, by id.
-fn readable(call: &Call, after: Option<&DeviceId>) -> Vec<DeviceId> {
-    let mut ids = Vec::new();
-    for scope in &call.principal.token.scopes {
-        match scope {
-            Scope::Read(id) | Scope::Command(id) if after.is_none_or(|after| id > after) => {
-                ids.push(id.clone());
-            }
-            Scope::Read(_) | Scope::Command(_) | Scope::Admin | Scope::Upload(_) => {}
-        }
-    }
-    ids.sort();
-    ids.dedup();
-    ids
 }
 
 pub(super) static GET: Operation = Operation {
@@ -116,6 +106,7 @@ pub(super) static GET: Operation = Operation {
     rights: "`read:DEVICE`, `command:DEVICE` or `admin`",
     replies: &[reply(200, "Device", "The device, with its `ETag`.")],
     problems: &[404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -144,7 +135,7 @@ pub(super) static PUT: Operation = Operation {
 };
 
 pub(super) async fn put(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let id = call.device()?;
     let if_match = call.headers.get("if-match").is_some();
     let if_version = call.if_match()?;
@@ -195,7 +186,7 @@ pub(super) static PATCH: Operation = Operation {
 };
 
 pub(super) async fn patch(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let id = call.device()?;
     let if_match = call.headers.get("if-match").is_some();
     let if_version = call.if_match()?;
@@ -237,7 +228,7 @@ pub(super) static DELETE: Operation = Operation {
 };
 
 pub(super) async fn delete(State(api): State<Arc<Api>>, call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let id = call.device()?;
     let device = api.app.devices.get(&id).await?;
     if call.if_match()?.is_some_and(|version| version != device.version) {
@@ -262,7 +253,7 @@ pub(super) static REVOKE: Operation = Operation {
 };
 
 pub(super) async fn revoke(State(api): State<Arc<Api>>, call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let device = api.app.devices.revoke(&call.device()?).await?;
     Ok(device_answer(&api, StatusCode::OK, &device))
 }

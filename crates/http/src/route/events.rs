@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{Principal, format_time};
-use axle_domain::port::Record;
+use axle_app::format_time;
+use axle_domain::port::{Record, Visibility};
 use axle_domain::{Access, DeviceId, Error, Kind, Offset};
 use axum::body::Body;
 use axum::extract::State;
@@ -22,7 +22,7 @@ use crate::answer::body_answer;
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::console::source_name;
-use crate::operation::{OPERATION, Operation, Parameter, Reply};
+use crate::operation::{EVERYONE, OPERATION, Operation, Parameter, Reply};
 use crate::problem::Problem;
 
 /// What is read of the log at a time; a single record may be longer.
@@ -67,6 +67,7 @@ pub(super) static FOLLOW: Operation = Operation {
         media: &["text/event-stream"],
     }],
     problems: &[403, 404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -77,9 +78,9 @@ pub(super) async fn follow(State(api): State<Arc<Api>>, call: Call) -> Answer {
             call.require(Access::Read(device))?;
             api.require_registered(device)?;
         }
-        None if !may_read_something(&call.principal) => call.require_administrator()?,
         None => {}
     }
+    let reads = call.principal.require_reading()?;
     let is_raw = call.parameters.switch("raw")?;
     let next = first(&api, &call.headers)?;
     let permit = Arc::clone(&api.events).try_acquire_owned().map_err(|_error| {
@@ -89,7 +90,7 @@ pub(super) async fn follow(State(api): State<Arc<Api>>, call: Call) -> Answer {
     })?;
     let follower = Follower {
         api,
-        principal: call.principal,
+        reads,
         secret: call.secret,
         device,
         is_raw,
@@ -104,14 +105,6 @@ pub(super) async fn follow(State(api): State<Arc<Api>>, call: Call) -> Answer {
         Some((Ok::<_, Error>(chunk), follower))
     });
     Ok(body_answer(StatusCode::OK, "text/event-stream", Body::from_stream(events)))
-}
-
-fn may_read_something(principal: &Principal) -> bool {
-    let scopes = &principal.token.scopes;
-    scopes.iter().any(|scope| match scope.device() {
-        Some(device) => scope.allows(Access::Read(device)),
-        None => true,
-    })
 }
 
 fn first(api: &Api, headers: &HeaderMap) -> Result<Offset, Problem> {
@@ -129,7 +122,7 @@ fn first(api: &Api, headers: &HeaderMap) -> Result<Offset, Problem> {
 
 struct Follower {
     api: Arc<Api>,
-    principal: Principal,
+    reads: Visibility,
     secret: String,
     device: Option<DeviceId>,
     is_raw: bool,
@@ -149,7 +142,8 @@ impl Follower {
         loop {
             if self.checked_at.elapsed() >= PULSE {
                 // A token that was withdrawn ends the stream.
-                self.principal = self.api.app.tokens.authenticate(&self.secret).await.ok()?;
+                let principal = self.api.app.tokens.authenticate(&self.secret).await.ok()?;
+                self.reads = principal.reads();
                 self.checked_at = Instant::now();
                 return Some(Bytes::from_static(b": pulse\n\n"));
             }
@@ -198,16 +192,12 @@ impl Follower {
 
     fn may_see(&self, record: &Record) -> bool {
         let device = record.message().device;
-        if let Some(only) = &self.device {
-            return only.as_str() == device && self.principal.token.allows(Access::Read(only));
-        }
-        if self.principal.token.allows(Access::Administer) {
-            return true;
-        }
-        self.principal.token.scopes.iter().any(|scope| {
-            let own = scope.device();
-            own.is_some_and(|own| own.as_str() == device && scope.allows(Access::Read(own)))
-        })
+        let is_wanted = self.device.as_ref().is_none_or(|only| only.as_str() == device);
+        is_wanted
+            && match &self.reads {
+                Visibility::All => true,
+                Visibility::Devices(own) => own.iter().any(|own| own.as_str() == device),
+            }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::answer::{body_answer, json_answer};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::console::LINK_TIME_MAX;
-use crate::operation::{OPERATION, Operation, Reply, reply};
+use crate::operation::{ADMINISTRATORS, EVERYONE, OPERATION, Operation, Reply, reply};
 
 const TAG: &str = "Instance";
 
@@ -24,6 +24,7 @@ pub(super) static POSITIONS: Operation = Operation {
     description: "A reader that waits until `applied` reaches the `appended` it saw has read \
         everything that was acknowledged before.",
     replies: &[reply(200, "Positions", "Counts of records.")],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -43,6 +44,7 @@ pub(super) static LIMITS: Operation = Operation {
     summary: "Read the limits",
     description: "Each name ends with its unit, or counts things.",
     replies: &[reply(200, "Limits", "Every limit.")],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -97,6 +99,7 @@ pub(super) static CA: Operation = Operation {
         schema: Some("Pem"),
         media: &["application/x-pem-file"],
     }],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -114,6 +117,7 @@ pub(super) static LOGIN_LINK: Operation = Operation {
     rights: "`admin`",
     replies: &[reply(201, "LoginLink", "The link.")],
     problems: &[403],
+    roles: ADMINISTRATORS,
     ..OPERATION
 };
 

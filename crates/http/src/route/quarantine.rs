@@ -14,7 +14,9 @@ use crate::answer::{encode, json_answer, optional_time, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::field::Fields;
-use crate::operation::{JSON, LIMIT, OPERATION, Operation, Parameter, RequestBody, reply};
+use crate::operation::{
+    EVERYONE, JSON, LIMIT, OPERATION, Operation, Parameter, RequestBody, reply,
+};
 use crate::parameter::invalid;
 
 const TAG: &str = "Quarantine";
@@ -43,6 +45,7 @@ pub(super) static LIST: Operation = Operation {
     ],
     replies: &[reply(200, "QuarantinePage", "A page of items.")],
     problems: &[403, 404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -53,7 +56,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
             call.require(Access::Read(device))?;
             api.require_registered(device)?;
         }
-        None => call.require_administrator()?,
+        None => call.require(Access::ReadAll)?,
     }
     let limit = call.parameters.count("limit", 100, limit::PAGE_ITEMS_MAX)?;
     let before = match call.parameters.find("before") {
@@ -82,15 +85,14 @@ pub(super) static GET: Operation = Operation {
     rights: "`admin`, or `read:DEVICE` for its items",
     replies: &[reply(200, "QuarantineItem", "The item.")],
     problems: &[404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
 pub(super) async fn get(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let id = item_id(&call)?;
     let item = api.app.quarantine.get(id).await?;
-    let device = DeviceId::parse(&item.device).ok();
-    let is_own = device.is_some_and(|it| call.principal.token.allows(Access::Read(&it)));
-    if !is_own && !call.principal.token.allows(Access::Administer) {
+    if !call.principal.may_read(&item.device) {
         return Err(item_not_found(&id.to_string()).into());
     }
     let mut body = wire(&item);
@@ -118,7 +120,7 @@ pub(super) static REPLAY: Operation = Operation {
 };
 
 pub(super) async fn replay(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::Operate)?;
     let id = item_id(&call)?;
     let body = call.json(JSON, BODY_BYTES_MAX).await?;
     let mut fields = Fields::read(&body)?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{json_answer, optional_time, table, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
-use crate::operation::{OPERATION, Operation, Parameter, reply};
+use crate::operation::{EVERYONE, OPERATION, Operation, Parameter, reply};
 use crate::parameter::{Parameters, invalid, nearest};
 use crate::problem::Problem;
 
@@ -35,6 +35,7 @@ pub(super) static STATE: Operation = Operation {
     rights: RIGHTS,
     replies: &[reply(200, "DeviceState", "The latest values, each with its time and its age.")],
     problems: &[404],
+    roles: EVERYONE,
     ..OPERATION
 };
 
@@ -114,6 +115,7 @@ pub(super) static HISTORY: Operation = Operation {
     ],
     replies: &[reply(200, "History", "Rows by time.")],
     problems: &[404, 413],
+    roles: EVERYONE,
     ..OPERATION
 };
 

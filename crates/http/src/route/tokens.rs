@@ -12,7 +12,7 @@ use crate::answer::{json_answer, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::field::Fields;
-use crate::operation::{JSON, OPERATION, Operation, Reply, json_body, reply};
+use crate::operation::{ADMINISTRATORS, JSON, OPERATION, Operation, Reply, json_body, reply};
 
 const TAG: &str = "Tokens";
 const PATH: &str = "/api/v1/tokens";
@@ -30,6 +30,7 @@ pub(super) static CREATE: Operation = Operation {
     body: json_body("TokenInput"),
     replies: &[reply(201, "NewToken", "The token.")],
     problems: &[403, 404, 415, 422],
+    roles: ADMINISTRATORS,
     ..OPERATION
 };
 
@@ -67,6 +68,7 @@ pub(super) static LIST: Operation = Operation {
     rights: "`admin`",
     replies: &[reply(200, "TokenPage", "All tokens, without their secrets.")],
     problems: &[403],
+    roles: ADMINISTRATORS,
     ..OPERATION
 };
 
@@ -85,6 +87,7 @@ pub(super) static DELETE: Operation = Operation {
     rights: "`admin`",
     replies: &[Reply { status: 204, description: "Withdrawn.", schema: None, media: &[] }],
     problems: &[403, 404, 409],
+    roles: ADMINISTRATORS,
     ..OPERATION
 };
 

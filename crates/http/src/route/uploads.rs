@@ -18,7 +18,7 @@ use crate::api::{Api, UPLOAD_UNIT_BYTES};
 use crate::body::{check_length, read_body};
 use crate::call::{Answer, Call, is_media, media_type};
 use crate::content::Coding;
-use crate::operation::{Operation, Parameter, RequestBody, reply};
+use crate::operation::{OPERATORS, Operation, Parameter, RequestBody, reply};
 use crate::problem::Problem;
 use crate::rate::{Verdict, network};
 
@@ -42,6 +42,7 @@ pub(super) static CREATE: Operation = Operation {
         `{device, stream, sent_at?, samples}`; as NDJSON, one sample a line, device and stream \
         stand in the query. `Content-Encoding` may be gzip, br or zstd.",
     rights: "`upload:DEVICE` or `admin`",
+    roles: OPERATORS,
     query: &[
         Parameter {
             name: "device",
@@ -70,7 +71,7 @@ pub(super) static CREATE: Operation = Operation {
 };
 
 pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
-    let token = api.by_token.take(call.principal.token.id.clone(), Instant::now());
+    let token = api.by_token.take(call.principal.id(), Instant::now());
     let result = match admit(&api, &call, token) {
         Ok(()) => receive(&api, &mut call).await,
         Err(problem) => Err(problem),

@@ -1,4 +1,4 @@
-//! The contracts of the four ports, on SQLite.
+//! The contracts of the ports, on SQLite.
 
 mod device_registry {
     use axle_testkit::conformance::state::device_registry as suite;
@@ -167,5 +167,99 @@ mod reported_state {
     async fn the_first_receipt_of_a_key_stays() {
         let folder = Folder::new();
         suite::the_first_receipt_of_a_key_stays(&folder.state()).await;
+    }
+}
+
+mod user_store {
+    use axle_testkit::conformance::state::user_store as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_name_or_another_version_is_a_conflict_and_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_taken_name_or_another_version_is_a_conflict_and_changes_nothing(&folder.state())
+            .await;
+    }
+
+    #[tokio::test]
+    async fn people_are_listed_by_name_in_pages_and_found_by_parts() {
+        let folder = Folder::new();
+        suite::people_are_listed_by_name_in_pages_and_found_by_parts(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn with_a_person_goes_what_belongs_to_the_person() {
+        let folder = Folder::new();
+        suite::with_a_person_goes_what_belongs_to_the_person(&folder.state()).await;
+    }
+}
+
+mod credential_store {
+    use axle_testkit::conformance::state::credential_store as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_changes_nothing() {
+        let folder = Folder::new();
+        suite::what_is_refused_changes_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_person_has_a_limited_number_of_passkeys() {
+        let folder = Folder::new();
+        suite::a_person_has_a_limited_number_of_passkeys(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn a_count_never_goes_back() {
+        let folder = Folder::new();
+        suite::a_count_never_goes_back(&folder.state()).await;
+    }
+}
+
+mod session_store {
+    use axle_testkit::conformance::state::session_store as suite;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_who_is_not_there() {
+        let folder = Folder::new();
+        suite::nothing_is_kept_for_who_is_not_there(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn the_session_that_rested_longest_makes_room() {
+        let folder = Folder::new();
+        suite::the_session_that_rested_longest_makes_room(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn sessions_end_one_by_one_by_person_and_by_age() {
+        let folder = Folder::new();
+        suite::sessions_end_one_by_one_by_person_and_by_age(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn an_invitation_is_taken_once_and_a_new_one_replaces_the_old() {
+        let folder = Folder::new();
+        suite::an_invitation_is_taken_once_and_a_new_one_replaces_the_old(&folder.state()).await;
     }
 }

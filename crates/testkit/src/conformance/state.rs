@@ -1,24 +1,36 @@
-//! The contracts of the four ports of the state, clause by clause: [`device_registry`],
-//! [`token_store`], [`command_store`], [`reported_state`].
+//! The contracts of the ports of the state, clause by clause: [`device_registry`],
+//! [`token_store`], [`user_store`], [`credential_store`], [`session_store`], [`command_store`],
+//! [`reported_state`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
 pub mod command_store;
+pub mod credential_store;
 pub mod device_registry;
 pub mod reported_state;
+pub mod session_store;
 pub mod token_store;
+pub mod user_store;
 
 use async_trait::async_trait;
-use axle_domain::port::{CommandStore, DeviceRegistry, ReportedState, TokenStore};
+use axle_domain::port::{
+    CommandStore, CredentialStore, DeviceRegistry, ReportedState, SessionStore, TokenStore,
+    UserStore,
+};
 use axle_domain::{
-    Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Timestamp,
-    Transition,
+    Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
+    Timestamp, Transition, User, UserHandle, UserName,
 };
 
-/// An implementation of all four ports.
-pub trait State: DeviceRegistry + TokenStore + CommandStore + ReportedState {}
+/// The ports about people.
+pub trait People: UserStore + CredentialStore + SessionStore {}
 
-impl<T: DeviceRegistry + TokenStore + CommandStore + ReportedState> State for T {}
+impl<T: UserStore + CredentialStore + SessionStore> People for T {}
+
+/// An implementation of all these ports.
+pub trait State: DeviceRegistry + TokenStore + People + CommandStore + ReportedState {}
+
+impl<T: DeviceRegistry + TokenStore + People + CommandStore + ReportedState> State for T {}
 
 /// Where a state outlives the one who opened it.
 #[async_trait]
@@ -49,6 +61,30 @@ pub fn device(id: &str) -> Device {
         kind: "bike".to_owned(),
         created_at: at(0),
         updated_at: at(0),
+        version: 1,
+    }
+}
+
+/// A user name.
+#[must_use]
+pub fn user_name(text: &str) -> UserName {
+    UserName::parse(text).expect("a test gives valid names")
+}
+
+/// A person of a household as first added. The handle is made of the name.
+#[must_use]
+pub fn user(name: &str) -> User {
+    let mut handle = [0; 16];
+    handle.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    User {
+        name: user_name(name),
+        display_name: format!("Name of {name}"),
+        role: Role::Household,
+        devices: vec![device_id("m-1"), device_id("m-2")],
+        handle: UserHandle(handle),
+        created_at: at(0),
+        updated_at: at(0),
+        disabled_at: None,
         version: 1,
     }
 }

@@ -1,0 +1,33 @@
+//! What someone wants to do: the one vocabulary of rights for tokens and people.
+
+use crate::DeviceId;
+
+/// What someone wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// Upload for a device.
+    Upload(&'a DeviceId),
+    /// Read a device.
+    Read(&'a DeviceId),
+    /// Command a device.
+    Command(&'a DeviceId),
+    /// Read every device, and what concerns the instance as a whole.
+    ReadAll,
+    /// Ask in SQL; whose rows the answer holds is another question.
+    Query,
+    /// Change what is said of devices, mend what was set aside, decide on master data.
+    Operate,
+    /// Say who may do what: people and tokens.
+    Administer,
+}
+
+impl<'a> Access<'a> {
+    /// The device that it is about; `None` for the instance as a whole.
+    #[must_use]
+    pub fn device(self) -> Option<&'a DeviceId> {
+        match self {
+            Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
+            Self::ReadAll | Self::Query | Self::Operate | Self::Administer => None,
+        }
+    }
+}
