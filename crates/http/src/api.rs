@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axle_app::App;
+use axle_app::{App, Principal};
 use axle_domain::{DeviceId, Error};
 use axum::Extension;
 use axum::Router;
@@ -11,8 +11,8 @@ use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::device_not_found;
-use crate::console::{Figures, Sessions};
+use crate::call::{Credential, device_not_found};
+use crate::console::{Figures, Links};
 use crate::openapi::OpenApi;
 use crate::rate::Buckets;
 use crate::route;
@@ -45,8 +45,8 @@ pub(crate) struct Api {
     pub(crate) events: Arc<Semaphore>,
     /// Pages that are kept up to date.
     pub(crate) pages: Arc<Semaphore>,
-    /// Who looks at the console.
-    pub(crate) sessions: Sessions,
+    /// One-time links into the console.
+    pub(crate) links: Links,
     /// What the console shows.
     pub(crate) figures: watch::Receiver<Arc<Figures>>,
     /// The contract.
@@ -73,7 +73,7 @@ impl Api {
             decoding: Semaphore::new(UPLOAD_UNITS_MAX),
             events: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             pages: Arc::new(Semaphore::new(LIVE_PAGES_MAX)),
-            sessions: Sessions::default(),
+            links: Links::default(),
             figures,
             openapi: OpenApi::build(),
             stop,
@@ -95,6 +95,25 @@ impl Api {
             client = address.to_canonical();
         }
         client
+    }
+
+    /// Whether the client came by TLS, as far as a trusted load balancer says.
+    pub(crate) fn is_secure(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        self.trusted_proxies.contains(&peer)
+            && headers.get("x-forwarded-proto").is_some_and(|it| it.as_bytes() == b"https")
+    }
+
+    /// Whom a credential speaks for now.
+    ///
+    /// # Errors
+    /// `Unauthenticated`.
+    pub(crate) async fn recognize(&self, credential: &Credential) -> Result<Principal, Error> {
+        match credential {
+            Credential::Bearer(secret) => self.app.tokens.authenticate(secret).await,
+            Credential::Session(secret) => {
+                Ok(self.app.sessions.authenticate(secret).await?.principal)
+            }
+        }
     }
 
     /// Refuses a device that is not registered, in the words for one that is another's.

@@ -5,17 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axle_app::Principal;
-use axle_domain::{Access, CommandId, DeviceId, Error};
+use axle_domain::{Access, CommandId, DeviceId, Error, Kind, Role};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 
 use crate::api::Api;
 use crate::body::read_body;
+use crate::console::session_secret;
 use crate::operation::Operation;
+use crate::origin::{refuse_cross_origin, require_same_origin};
 use crate::parameter::{Parameters, carries_token};
 use crate::problem::Problem;
 
@@ -29,12 +32,21 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// Longest bearer token that is looked at.
 const SECRET_BYTES_MAX: usize = 256;
 
-/// A request with a recognised token.
+/// What a request proves itself with.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// A token.
+    Bearer(String),
+    /// The cookie of a person's session, from one of our own pages.
+    Session(String),
+}
+
+/// A request with a recognised credential.
 pub(crate) struct Call {
     /// Who asks.
     pub(crate) principal: Principal,
-    /// The token itself, to recognise it again where an answer lasts long.
-    pub(crate) secret: String,
+    /// What proved it, to be recognised again where an answer lasts long.
+    pub(crate) credential: Credential,
     /// The query.
     pub(crate) parameters: Parameters,
     /// The headers.
@@ -51,9 +63,11 @@ impl FromRequest<Arc<Api>> for Call {
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
-        let secret = bearer(&parts.headers, &parts.uri)?.to_owned();
-        let principal = api.app.tokens.authenticate(&secret).await?;
-        let known = parts.extensions.get::<&'static Operation>().map_or(&[][..], |it| it.query);
+        let credential = credential(&parts)?;
+        let principal = api.recognize(&credential).await?;
+        let operation = parts.extensions.get::<&'static Operation>();
+        check_role(&principal, operation.map_or(&[], |operation| operation.roles))?;
+        let known = operation.map_or(&[][..], |operation| operation.query);
         let parameters = Parameters::read(&parts.uri, known)?;
         let segments =
             RawPathParams::from_request_parts(&mut parts, api).await.map_err(|_error| {
@@ -63,7 +77,7 @@ impl FromRequest<Arc<Api>> for Call {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0);
         let client = api.client(peer, &parts.headers);
         let headers = parts.headers;
-        Ok(Self { principal, secret, parameters, headers, client, body, segments })
+        Ok(Self { principal, credential, parameters, headers, client, body, segments })
     }
 }
 
@@ -172,6 +186,30 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     is_utf8.then_some(media)
 }
 
+/// A token goes before a cookie. The cookie counts where the request comes from one of our own
+/// pages alone; what changes something must prove that.
+fn credential(parts: &Parts) -> Result<Credential, Problem> {
+    let headers = &parts.headers;
+    let cookie = session_secret(headers).filter(|_| !headers.contains_key(AUTHORIZATION));
+    let Some(secret) = cookie.filter(|_| !carries_token(&parts.uri)) else {
+        return Ok(Credential::Bearer(bearer(headers, &parts.uri)?.to_owned()));
+    };
+    match parts.method.is_safe() {
+        true => refuse_cross_origin(headers)?,
+        false => require_same_origin(headers)?,
+    }
+    Ok(Credential::Session(secret.chars().take(SECRET_BYTES_MAX).collect()))
+}
+
+/// People pass by their role before anything is looked at, so that the answer cannot depend on
+/// what there is.
+pub(crate) fn check_role(principal: &Principal, roles: &[Role]) -> Result<(), Problem> {
+    let Some(role) = principal.role().filter(|role| !roles.contains(role)) else { return Ok(()) };
+    let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    let message = format!("the role {role} may not do this; these may: {}", roles.join(", "));
+    Err(Error::new(Kind::Denied, "role.denied", message).into())
+}
+
 fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Problem> {
     if carries_token(uri) {
         return Err(Problem::unauthenticated(
@@ -186,7 +224,8 @@ fn bearer<'a>(headers: &'a HeaderMap, uri: &Uri) -> Result<&'a str, Problem> {
         (None, _) => {
             return Err(Problem::unauthenticated(
                 "token.missing",
-                "send `Authorization: Bearer TOKEN`; make a token with `axle token create`",
+                "send `Authorization: Bearer TOKEN`; make a token with `axle token create`, or sign in \
+                 with a browser",
             ));
         }
         (Some(_), Some(_)) => "",

@@ -28,6 +28,7 @@ mod rate;
 mod route;
 mod server;
 mod settings;
+mod visitor;
 
 pub use server::HttpServer;
 pub use settings::{HttpSettings, OpsSettings};

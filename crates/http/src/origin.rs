@@ -22,6 +22,20 @@ pub(crate) fn require_same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Lets a request that only reads pass, unless it says itself that another site has made the
+/// browser send it.
+///
+/// # Errors
+/// 403 `request.cross_origin`.
+pub(crate) fn refuse_cross_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get("sec-fetch-site") {
+        // Typed into the address bar, or followed from a bookmark.
+        Some(site) if site.as_bytes() == b"none" => Ok(()),
+        None if !headers.contains_key(ORIGIN) => Ok(()),
+        _ => require_same_origin(headers),
+    }
+}
+
 /// See [`require_same_origin`]. `Sec-Fetch-Site` cannot be set by a script and decides where it
 /// is there; older browsers send `Origin` with every form.
 fn is_same_origin(headers: &HeaderMap) -> bool {
@@ -54,7 +68,10 @@ mod tests {
             let pairs = headers.iter().map(|(name, value)| {
                 (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())
             });
-            assert_eq!(is_same_origin(&pairs.collect()), expected, "{headers:?}");
+            let map = pairs.collect();
+            assert_eq!(is_same_origin(&map), expected, "{headers:?}");
+            let is_silent = headers.iter().all(|(name, value)| *name == "host" || *value == "none");
+            assert_eq!(refuse_cross_origin(&map).is_ok(), expected || is_silent, "{headers:?}");
         }
     }
 }

@@ -106,7 +106,7 @@ impl HttpServer {
     /// # Errors
     /// `Internal`, when the operating system gives no randomness.
     pub fn create_login_link(&self) -> Result<String, Error> {
-        self.api.sessions.create_link()
+        self.api.links.create()
     }
 
     /// Serves until the stop, then drains for at most ten seconds.

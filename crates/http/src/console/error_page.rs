@@ -26,11 +26,16 @@ pub(crate) struct AsPage {
 
 impl AsPage {
     /// Whether, and how, a request wants to read its error.
-    fn wanted(api: &Api, headers: &HeaderMap) -> Option<Self> {
+    async fn wanted(api: &Api, headers: &HeaderMap) -> Option<Self> {
         let is_part = headers.contains_key("hx-request");
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         let is_page = accept.is_some_and(|accept| accept.contains("text/html"));
-        (is_part || is_page).then(|| Self { viewer: Viewer::find(api, headers), is_part })
+        if !is_part && !is_page {
+            return None;
+        }
+        // An error page is there without a viewer too.
+        let viewer = Viewer::find(api, headers).await.ok().flatten();
+        Some(Self { viewer, is_part })
     }
 
     /// The body of the answer.
@@ -69,7 +74,7 @@ pub(super) async fn surround(
     request: Request,
     next: Next,
 ) -> Response {
-    let wanted = AsPage::wanted(&api, request.headers());
+    let wanted = AsPage::wanted(&api, request.headers()).await;
     let is_change = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let is_change = is_change.contains(request.method());
     let allowed = if is_change { require_same_origin(request.headers()) } else { Ok(()) };
@@ -86,8 +91,8 @@ pub(super) async fn surround(
 /// The answer to a path that no route has.
 pub(super) async fn no_page(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let mut response = Problem::of_status(StatusCode::NOT_FOUND).into_response();
-    if let Some(wanted) = AsPage::wanted(&api, &headers) {
+    if let Some(wanted) = AsPage::wanted(&api, &headers).await {
         response.extensions_mut().insert(wanted);
     }
-    std::future::ready(response).await
+    response
 }

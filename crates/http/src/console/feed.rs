@@ -87,7 +87,7 @@ impl Feed {
                 parts = timeout(PULSE, self.source.next()) => parts,
             };
             // Who has signed out sees nothing more.
-            Viewer::find(&self.api, &self.headers)?;
+            Viewer::find(&self.api, &self.headers).await.ok()??;
             let parts = match parts {
                 Ok(parts) => parts?,
                 Err(_elapsed) => return Some(Bytes::from_static(b": pulse\n\n")),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axle_domain::port::WhichSessions;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
@@ -12,7 +13,10 @@ use serde::Deserialize;
 
 use crate::api::Api;
 use crate::console::layout::{Nav, document, html_answer};
+use crate::console::session;
+use crate::console::viewer::Viewer;
 use crate::problem::Problem;
+use crate::visitor::Visitor;
 
 #[derive(Default, Deserialize)]
 pub(super) struct Login {
@@ -24,6 +28,7 @@ pub(super) struct Login {
 pub(super) async fn get(
     State(api): State<Arc<Api>>,
     method: Method,
+    visitor: Visitor,
     query: Result<Query<Login>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let code = query.map(|query| query.0.code).unwrap_or_default();
@@ -31,21 +36,23 @@ pub(super) async fn get(
         return Ok(sign_in());
     }
     // Whoever only looks at a link must not use it up.
-    let cookie = match method == Method::GET {
-        true => api.sessions.open(&code)?,
-        false => None,
-    };
-    let response = match cookie {
-        Some(cookie) => to("/", &cookie),
-        None => used_up(),
-    };
-    std::future::ready(Ok(response)).await
+    if method != Method::GET || !api.links.take(&code) {
+        return Ok(used_up());
+    }
+    let secret = api.app.sessions.open(None).await?;
+    tracing::info!(how = "link", "signed in");
+    Ok(to("/", &session::cookie(&secret, visitor.is_secure)))
 }
 
 /// `POST /logout`: ends the session.
-pub(super) async fn sign_out(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
-    let cookie = api.sessions.close(&headers);
-    std::future::ready(to("/login", &cookie)).await
+pub(super) async fn sign_out(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if let Some(viewer) = Viewer::find(&api, &headers).await? {
+        api.app.sessions.end(WhichSessions::One(viewer.session.hash)).await?;
+    }
+    Ok(to("/login", &session::cookie_of_nobody()))
 }
 
 fn to(target: &'static str, cookie: &str) -> Response {

@@ -1,13 +1,13 @@
-//! Who looks at the console: one-time links, and the sessions that they open.
+//! One-time links into the console, and the cookie that a session lives in.
 //!
-//! A session reads the console's pages and nothing else; the API takes bearer tokens alone, so
-//! that no other site can make a browser act on it.
+//! The sessions themselves are `axle_app::Sessions`, in the state; the links are in memory, since
+//! whoever may restart the server may have a new one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axle_domain::Error;
+use axle_domain::{Error, limit};
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use sha2::{Digest, Sha256};
@@ -17,49 +17,48 @@ use crate::random::random_secret;
 
 /// How long a link waits for its one use.
 pub(crate) const LINK_TIME_MAX: Duration = Duration::from_secs(3600);
-/// How long a session lasts.
-pub(crate) const SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
 /// Most links that wait; the oldest goes first.
 const LINKS_MAX: usize = 64;
-/// Most sessions; the oldest goes first.
-const SESSIONS_MAX: usize = 256;
 /// The cookie's name.
 const COOKIE_NAME: &str = "axle_session";
 
-/// Secrets by their hash, each until a moment. Looking up a hash tells a guesser nothing.
-struct Secrets {
+/// One-time links by the hash of their codes, each until a moment. Looking up a hash tells a
+/// guesser nothing.
+#[derive(Default)]
+pub(crate) struct Links {
     until: Mutex<HashMap<[u8; 32], Instant>>,
-    count_max: usize,
 }
 
-impl Secrets {
-    fn new(count_max: usize) -> Self {
-        Self { until: Mutex::default(), count_max }
+impl Links {
+    /// Makes a link's path; it works once.
+    ///
+    /// # Errors
+    /// `Internal`, when the operating system gives no randomness.
+    pub(crate) fn create(&self) -> Result<String, Error> {
+        Ok(format!("/login?code={}", self.create_code(Instant::now())?))
     }
 
-    fn create(&self, lasts: Duration, now: Instant) -> Result<String, Error> {
-        let secret = random_secret()?;
+    /// Uses a link's code up; says whether it was good.
+    pub(crate) fn take(&self, code: &str) -> bool {
+        self.take_code(code, Instant::now())
+    }
+
+    fn create_code(&self, now: Instant) -> Result<String, Error> {
+        let code = random_secret()?;
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.retain(|_, end| *end > now);
-        while until.len() >= self.count_max {
-            let Some(oldest) = until.iter().min_by_key(|(_, end)| **end).map(|(key, _)| *key)
-            else {
-                break;
-            };
+        while until.len() >= LINKS_MAX {
+            let oldest = until.iter().min_by_key(|(_, end)| **end).map(|(key, _)| *key);
+            let Some(oldest) = oldest else { break };
             until.remove(&oldest);
         }
-        until.insert(hash(&secret), now + lasts);
-        Ok(secret)
+        until.insert(hash(&code), now + LINK_TIME_MAX);
+        Ok(code)
     }
 
-    fn take(&self, secret: &str, now: Instant) -> bool {
+    fn take_code(&self, code: &str, now: Instant) -> bool {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.remove(&hash(secret)).is_some_and(|end| end > now)
-    }
-
-    fn knows(&self, secret: &str, now: Instant) -> bool {
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.get(&hash(secret)).is_some_and(|end| *end > now)
+        until.remove(&hash(code)).is_some_and(|end| end > now)
     }
 }
 
@@ -67,64 +66,24 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Links and sessions, in memory: a restart ends them.
-pub(crate) struct Sessions {
-    links: Secrets,
-    sessions: Secrets,
+/// The cookie of a new session. `is_secure` keeps it off connections without TLS.
+pub(crate) fn cookie(secret: &str, is_secure: bool) -> String {
+    let seconds = limit::SESSION_TIME_MAX.as_secs();
+    let secure = if is_secure { "; Secure" } else { "" };
+    format!("{COOKIE_NAME}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}")
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
-        Self { links: Secrets::new(LINKS_MAX), sessions: Secrets::new(SESSIONS_MAX) }
-    }
+/// The cookie that makes the browser forget the session.
+pub(crate) fn cookie_of_nobody() -> String {
+    format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
 }
 
-impl Sessions {
-    /// Makes a link's path; it works once.
-    ///
-    /// # Errors
-    /// `Internal`, when the operating system gives no randomness.
-    pub(crate) fn create_link(&self) -> Result<String, Error> {
-        Ok(format!("/login?code={}", self.links.create(LINK_TIME_MAX, Instant::now())?))
-    }
-
-    /// Uses a link's code up; returns the cookie of a new session.
-    ///
-    /// # Errors
-    /// `Internal`, when the operating system gives no randomness.
-    pub(crate) fn open(&self, code: &str) -> Result<Option<String>, Error> {
-        let now = Instant::now();
-        if !self.links.take(code, now) {
-            return Ok(None);
-        }
-        let secret = self.sessions.create(SESSION_TIME_MAX, now)?;
-        let seconds = SESSION_TIME_MAX.as_secs();
-        Ok(Some(format!(
-            "{COOKIE_NAME}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}"
-        )))
-    }
-
-    /// Whether a request carries a live session.
-    pub(crate) fn is_open(&self, headers: &HeaderMap) -> bool {
-        let now = Instant::now();
-        secrets(headers).any(|secret| self.sessions.knows(secret, now))
-    }
-
-    /// Ends the session of a request; returns the cookie that makes the browser forget it.
-    pub(crate) fn close(&self, headers: &HeaderMap) -> String {
-        let now = Instant::now();
-        for secret in secrets(headers) {
-            self.sessions.take(secret, now);
-        }
-        format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
-    }
-}
-
-/// The session cookies of a request.
-fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The session's secret that a request carries.
+pub(crate) fn secret(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| name.trim() == COOKIE_NAME).map(|(_, value)| value.trim())
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| name.trim() == COOKIE_NAME);
+    found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -132,31 +91,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_works_once_and_opens_a_session() {
-        let sessions = Sessions::default();
-        let link = sessions.create_link().unwrap();
+    fn links_work_once_for_an_hour_and_are_bounded() {
+        let (links, now) = (Links::default(), Instant::now());
+        let link = links.create().unwrap();
         let code = link.strip_prefix("/login?code=").unwrap();
-        let cookie = sessions.open(code).unwrap().unwrap();
-        assert_eq!(sessions.open(code).unwrap(), None);
-        let mut headers = HeaderMap::new();
-        assert!(!sessions.is_open(&headers));
-        let pair = cookie.split(';').next().unwrap();
-        headers.insert(COOKIE, format!("a=b; {pair}").parse().unwrap());
-        assert!(sessions.is_open(&headers));
-        sessions.close(&headers);
-        assert!(!sessions.is_open(&headers));
+        assert!(links.take(code));
+        assert!(!links.take(code));
+        let first = links.create_code(now).unwrap();
+        assert!(!links.take_code(&first, now + LINK_TIME_MAX), "expired");
+        let first = links.create_code(now).unwrap();
+        for seconds in 0..LINKS_MAX as u64 {
+            links.create_code(now + Duration::from_secs(seconds + 1)).unwrap();
+        }
+        assert!(!links.take_code(&first, now), "pushed out");
     }
 
     #[test]
-    fn secrets_are_bounded_and_expire() {
-        let (secrets, now) = (Secrets::new(2), Instant::now());
-        let at = |seconds| now + Duration::from_secs(seconds);
-        let first = secrets.create(LINK_TIME_MAX, at(0)).unwrap();
-        let second = secrets.create(LINK_TIME_MAX, at(1)).unwrap();
-        secrets.create(LINK_TIME_MAX, at(2)).unwrap();
-        assert!(!secrets.knows(&first, at(2)), "pushed out");
-        assert!(secrets.knows(&second, at(3600)));
-        assert!(!secrets.knows(&second, at(3601)), "expired");
-        assert!(!secrets.take(&second, at(3601)));
+    fn finds_the_cookie_among_others() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(secret(&headers), None);
+        let pair = cookie("s3cret", true);
+        let pair = pair.split(';').next().unwrap();
+        headers.insert(COOKIE, format!("a=b; {pair}").parse().unwrap());
+        assert_eq!(secret(&headers), Some("s3cret"));
+        headers.insert(COOKIE, "axle_session=".parse().unwrap());
+        assert_eq!(secret(&headers), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axle_app::Principal;
-use axle_domain::{Scope, Timestamp, Token, TokenHash};
+use axle_app::{Principal, SignedIn};
+use axle_domain::{Error, Kind, Session};
 use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT, HeaderMap, LOCATION};
 use axum::http::request::Parts;
@@ -12,49 +12,57 @@ use axum::response::{IntoResponse, Response};
 
 use crate::answer::encode;
 use crate::api::Api;
+use crate::call::check_role;
+use crate::console::session;
 use crate::problem::Problem;
 
-/// What a viewer is here for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "every session is an administrator's until users are there")]
-pub(crate) enum Role {
-    /// Everything.
-    Admin,
-    /// Everything but people and tokens.
-    Operator,
-    /// Reads every device and sends commands; no SQL, no change of the registry.
-    Support,
-    /// Its own devices alone.
-    Household,
-}
+pub(crate) use axle_domain::Role;
 
 /// A person with an open session.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "pages that show devices ask for the principal")]
 pub(crate) struct Viewer {
     /// What the page calls them.
     pub(crate) name: String,
     /// What they are here for.
     pub(crate) role: Role,
     /// What they may do, for the use cases.
-    #[expect(dead_code, reason = "the pages that ask for it come next")]
     pub(crate) principal: Principal,
+    /// Which session it is.
+    pub(crate) session: Session,
 }
 
 impl Viewer {
     /// Whom the session cookie of a request speaks for.
-    pub(crate) fn find(api: &Api, headers: &HeaderMap) -> Option<Self> {
-        api.sessions.is_open(headers).then(|| Self {
-            name: "Administrator".to_owned(),
-            role: Role::Admin,
-            principal: Principal {
-                token: Token {
-                    id: "console".to_owned(),
-                    hash: TokenHash([0; 32]),
-                    scopes: vec![Scope::Admin],
-                    created_at: Timestamp(0),
-                },
-            },
-        })
+    ///
+    /// # Errors
+    /// As the state.
+    pub(crate) async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Self>, Error> {
+        let Some(secret) = session::secret(headers) else { return Ok(None) };
+        match api.app.sessions.authenticate(secret).await {
+            Ok(signed_in) => Ok(Some(Self::of(signed_in))),
+            Err(error) if error.kind == Kind::Unauthenticated => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(SignedIn { principal, session }: SignedIn) -> Self {
+        let name = match &principal {
+            Principal::User(user) if !user.display_name.is_empty() => user.display_name.clone(),
+            Principal::User(user) => user.name.to_string(),
+            Principal::Token(_) | Principal::Link => "Administrator".to_owned(),
+        };
+        let role = principal.role().unwrap_or(Role::Household);
+        Self { name, role, principal, session }
+    }
+
+    #[allow(dead_code, reason = "pages for some roles ask")]
+    /// Lets those roles pass to a page.
+    ///
+    /// # Errors
+    /// 403 `role.denied`.
+    pub(crate) fn require_role(&self, roles: &[Role]) -> Result<(), Problem> {
+        check_role(&self.principal, roles)
     }
 }
 
@@ -62,8 +70,10 @@ impl FromRequestParts<Arc<Api>> for Viewer {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
-        let found = Self::find(api, &parts.headers).ok_or_else(|| sign_in(parts));
-        std::future::ready(found).await
+        match Self::find(api, &parts.headers).await {
+            Ok(found) => found.ok_or_else(|| sign_in(parts)),
+            Err(error) => Err(Problem::from(error).into_response()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::answer::body_answer;
 use crate::api::Api;
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Credential};
 use crate::console::source_name;
 use crate::operation::{EVERYONE, OPERATION, Operation, Parameter, Reply};
 use crate::problem::Problem;
@@ -91,7 +91,7 @@ pub(super) async fn follow(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let follower = Follower {
         api,
         reads,
-        secret: call.secret,
+        credential: call.credential,
         device,
         is_raw,
         next,
@@ -123,7 +123,7 @@ fn first(api: &Api, headers: &HeaderMap) -> Result<Offset, Problem> {
 struct Follower {
     api: Arc<Api>,
     reads: Visibility,
-    secret: String,
+    credential: Credential,
     device: Option<DeviceId>,
     is_raw: bool,
     next: Offset,
@@ -141,8 +141,8 @@ impl Follower {
         let stop = self.api.stop.clone();
         loop {
             if self.checked_at.elapsed() >= PULSE {
-                // A token that was withdrawn ends the stream.
-                let principal = self.api.app.tokens.authenticate(&self.secret).await.ok()?;
+                // A token that was withdrawn, or a session that is over, ends the stream.
+                let principal = self.api.recognize(&self.credential).await.ok()?;
                 self.reads = principal.reads();
                 self.checked_at = Instant::now();
                 return Some(Bytes::from_static(b": pulse\n\n"));

@@ -123,7 +123,7 @@ pub(super) static LOGIN_LINK: Operation = Operation {
 
 pub(super) async fn create_login_link(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.require_administrator()?;
-    let path = api.sessions.create_link()?;
+    let path = api.links.create()?;
     let host = call.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let body = json!({
         "path": path,
