@@ -5,6 +5,7 @@ mod commands;
 mod devices;
 mod events;
 mod instance;
+mod map;
 mod quarantine;
 mod query;
 mod telemetry;
@@ -33,6 +34,7 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&certificates::CREATE, certificates::create),
         route(&telemetry::STATE, telemetry::state),
         route(&telemetry::HISTORY, telemetry::history),
+        route(&map::VIEW, map::view),
         route(&query::RUN, query::run),
         route(&commands::CREATE, commands::create),
         route(&commands::LIST, commands::list),

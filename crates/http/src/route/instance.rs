@@ -80,6 +80,9 @@ pub(super) async fn limits(State(api): State<Arc<Api>>, _call: Call) -> Answer {
         "command_result_bytes_max": limit::COMMAND_RESULT_BYTES_MAX,
         "command_timeout_seconds_max": limit::COMMAND_TIMEOUT_MAX.as_secs(),
         "commands_open_per_device_max": limit::COMMANDS_OPEN_PER_DEVICE_MAX,
+        "fleet_map_devices_max": limit::FLEET_MAP_DEVICES_MAX,
+        "map_cells_max": limit::MAP_CELLS_MAX,
+        "map_singles_max": limit::MAP_SINGLES_MAX,
         "page_items_max": limit::PAGE_ITEMS_MAX,
     });
     if let (Some(body), Some(rest)) = (body.as_object_mut(), rest.as_object()) {

@@ -13,6 +13,7 @@ mod bad_input;
 mod client;
 mod console;
 mod events;
+mod map;
 mod ops;
 mod resources;
 mod rights;

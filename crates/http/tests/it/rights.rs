@@ -46,6 +46,7 @@ fn expected(operation: &str) -> [u16; 6] {
         "cancelCommand" => [401, 404, 404, 404, 200, 200],
         "runQuery" => [401, 200, 403, 200, 200, 200],
         "listDevices" | "getPositions" | "getLimits" | "getCa" => [401, 200, 200, 200, 200, 200],
+        "getMap" => [401, 200, 403, 200, 200, 200],
         "followEvents" => [401, 200, 403, 200, 200, 200],
         "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine" => {
             [401, 403, 403, 403, 403, 200]
