@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axle_domain::port::{
-    CertificateAuthority, Clock, CommandStore, Counters, CredentialStore, DeviceLink,
-    DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
+    CertificateAuthority, Clock, CommandStore, ConnectionJournal, Counters, CredentialStore,
+    DeviceLink, DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore,
+    UserStore,
 };
 use axle_domain::{Error, Offset, Schemas};
 
@@ -45,6 +46,8 @@ pub struct Ports {
     pub commands: Arc<dyn CommandStore>,
     /// What is computed from the log.
     pub reported: Arc<dyn ReportedState>,
+    /// The last connection events.
+    pub connections: Arc<dyn ConnectionJournal>,
     /// The way down to devices.
     pub link: Arc<dyn DeviceLink>,
     /// Signs device certificates.

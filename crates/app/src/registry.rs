@@ -78,6 +78,13 @@ impl Registry {
         check_active(&self.entries.read().unwrap_or_else(PoisonError::into_inner), device)
     }
 
+    /// The device that a certificate is bound to, revoked or not.
+    #[must_use]
+    pub fn bound(&self, fingerprint: &Fingerprint) -> Option<DeviceId> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.certificates.get(fingerprint).map(|(device, _)| device.clone())
+    }
+
     /// Whether a device is registered, whatever its status.
     #[must_use]
     pub fn knows(&self, device: &str) -> bool {

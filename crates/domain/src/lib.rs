@@ -8,6 +8,7 @@
 
 mod access;
 mod command;
+mod connection_event;
 mod device;
 mod error;
 mod id;
@@ -26,6 +27,9 @@ mod user;
 
 pub use access::Access;
 pub use command::{Command, CommandStatus, Reply, Transition};
+pub use connection_event::{
+    ConnectionCause, ConnectionEvent, ConnectionOutcome, GATHER_TIME, ProtocolVersion, RefusalStage,
+};
 pub use device::{Certificate, Device, DeviceStatus, Fingerprint};
 pub use error::{Error, Kind};
 pub use id::{CommandId, DeviceId, StreamName, UploadId, UserName};

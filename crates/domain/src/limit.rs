@@ -128,6 +128,17 @@ pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Ceremonies of passkeys that are under way; the oldest makes room.
 pub const CHALLENGES_MAX: usize = 4096;
 
+/// Connection events that are kept of one device, and of one address without a proved device.
+pub const CONNECTION_EVENTS_PER_KEY_MAX: usize = 64;
+/// Connection events that are kept of clients that proved no device.
+pub const CONNECTION_EVENTS_UNPROVED_MAX: usize = 20_000;
+/// Connection events that are kept of proved devices.
+pub const CONNECTION_EVENTS_PROVED_MAX: usize = 80_000;
+/// Connection events in memory: those that are not written yet, and those that may be repeated.
+pub const CONNECTION_EVENTS_IN_MEMORY_MAX: usize = 8192;
+/// What is kept of a text that a client has sent before it was let in.
+pub const CONNECTION_TEXT_BYTES_MAX: usize = 192;
+
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 

@@ -6,6 +6,7 @@
 mod certificate_authority;
 mod clock;
 mod command_store;
+mod connection_journal;
 mod credential_store;
 mod device_link;
 mod device_registry;
@@ -19,6 +20,7 @@ mod user_store;
 pub use certificate_authority::{CertificateAuthority, IssuedCertificate};
 pub use clock::Clock;
 pub use command_store::CommandStore;
+pub use connection_journal::{ConnectionFilter, ConnectionJournal};
 pub use credential_store::CredentialStore;
 pub use device_link::{DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};

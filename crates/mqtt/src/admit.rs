@@ -5,26 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::Publisher;
-use axle_domain::{DeviceId, Topic, limit};
+use axle_domain::{DeviceId, RefusalStage, Timestamp, Topic, limit};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::advice;
 use crate::connection::{Connection, Start, Times};
+use crate::first_packet::{explain, read_connect};
 use crate::goodbye;
-use crate::identity::{Identity, identify};
+use crate::identity::{Identity, fingerprint, identify};
+use crate::journal::{Caller, Why, cut};
 use crate::link::{Link, LinkOf};
 use crate::packet::Version;
 use crate::packet::connect::{self, Connect, ConnectRefused};
-use crate::packet::header::{self, PacketKind};
 use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
 use crate::settings::PlainAccess;
+use crate::tls_failure;
+use crate::witness::{Seen, observe};
 
+/// What is looked at of a connection before its handshake.
+const FIRST_BYTES: usize = 8;
 /// Longest suffix of a client id, and of one that we assign.
 const SUFFIX_BYTES_MAX: usize = 64;
 /// Longest client id of a local tool.
@@ -66,34 +73,68 @@ impl Visitor {
     /// Lets the client in and serves it in a task of its own, or says why not.
     pub(crate) async fn admit(self, socket: TcpStream, door: Door) {
         match door {
-            Door::Plain(PlainAccess::Device) => self.greet(socket, Claim::Device).await,
-            Door::Plain(PlainAccess::All) => self.greet(socket, Claim::Tool).await,
-            Door::Tls(config) => {
-                let handshake = TlsAcceptor::from(config).accept(socket);
-                let metrics = &self.shared.metrics;
-                match timeout(limit::HANDSHAKE_TIME_MAX, handshake).await {
-                    Ok(Ok(stream)) => {
-                        metrics.count_handshake("ok");
-                        let (_, tls) = stream.get_ref();
-                        let own = tls.peer_certificates().and_then(|chain| chain.first());
-                        let claim =
-                            own.and_then(identify).map_or(Claim::Ambiguous, Claim::Certificate);
-                        self.greet(stream, claim).await;
-                    }
-                    Ok(Err(error)) => {
-                        metrics.count_handshake("failed");
-                        self.log_refused("handshake", &error.to_string());
-                    }
-                    Err(_late) => {
-                        metrics.count_handshake("timeout");
-                        self.log_refused("handshake", "not done in time");
-                    }
-                }
+            Door::Plain(access) => {
+                let claim = match access {
+                    PlainAccess::Device => Claim::Device,
+                    PlainAccess::All => Claim::Tool,
+                };
+                let caller = Caller::stranger(self.peer);
+                self.greet(socket, claim, caller).await;
             }
+            Door::Tls(config) => self.shake_hands(socket, config).await,
         }
     }
 
-    async fn greet<S>(self, mut socket: S, claim: Claim)
+    async fn shake_hands(self, socket: TcpStream, config: Arc<ServerConfig>) {
+        let mut seen = Seen::default();
+        let (mut first, mut length) = ([0; FIRST_BYTES], 0);
+        let handshake = async {
+            // What is no TLS is only seen here: the handshake takes the bytes away.
+            length = socket.peek(&mut first).await.unwrap_or(0);
+            observe(TlsAcceptor::from(config).accept(socket), &mut seen).await
+        };
+        let done = timeout(limit::HANDSHAKE_TIME_MAX, handshake).await;
+        let first = first.get(..length).unwrap_or_default();
+        let (label, why) = match done {
+            Ok(Ok(stream)) => {
+                self.shared.metrics.count_handshake("ok");
+                let (_, tls) = stream.get_ref();
+                let own = tls.peer_certificates().and_then(|chain| chain.first());
+                let claim = match own.and_then(identify) {
+                    Some(identity) => Claim::Certificate(identity),
+                    None => Claim::Ambiguous,
+                };
+                let caller = self.caller(own, true);
+                self.greet(stream, claim, caller).await;
+                return;
+            }
+            Ok(Err(error)) => ("failed", tls_failure::failed(&error, &seen, first)),
+            Err(_late) => ("timeout", tls_failure::late(first)),
+        };
+        self.shared.metrics.count_handshake(label);
+        self.log_refused("handshake", &why.reason);
+        // Who leaves without a word only wanted to see whether somebody is here.
+        if label == "timeout" || !first.is_empty() {
+            let caller = self.caller(seen.refused.as_ref(), false);
+            self.record_refused(caller, RefusalStage::Tls, why);
+        }
+    }
+
+    /// A client with the certificate that it has shown, whether or not that proves anything.
+    fn caller(&self, certificate: Option<&CertificateDer<'_>>, is_proved: bool) -> Caller {
+        let mut caller = Caller::stranger(self.peer);
+        caller.fingerprint = certificate.map(fingerprint);
+        let bound = caller.fingerprint.and_then(|it| self.shared.app.registry.bound(&it));
+        let named = || {
+            let identity = certificate.and_then(identify)?;
+            DeviceId::parse(&identity.presented.names?).ok()
+        };
+        caller.device = bound.or_else(named);
+        caller.is_proved = is_proved && caller.device.is_some();
+        caller
+    }
+
+    async fn greet<S>(self, mut socket: S, claim: Claim, mut caller: Caller)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -103,33 +144,44 @@ impl Visitor {
         let read = timeout(limit::CONNECT_TIME_MAX, read_connect(&mut socket, &mut bytes)).await;
         let refused = match read.unwrap_or(Err(Some(late))) {
             Err(None) => return,
-            Err(Some(refused)) => refused,
+            Err(Some(refused)) => Turned::unread(refused, &bytes),
             Ok((body_at, length)) => {
                 let body = bytes.get(body_at..length).unwrap_or_default();
                 match connect::read(body) {
-                    Err(refused) => refused,
-                    Ok(connect) => match self.settle(&connect, claim, connected_at) {
-                        Ok((session, mut start)) => {
-                            start.held = bytes.get(length..).unwrap_or_default().to_vec();
-                            self.serve(socket, session, start);
-                            return;
+                    Err(refused) => {
+                        caller.protocol = refused.answer_in;
+                        Turned::unread(refused, &bytes)
+                    }
+                    Ok(connect) => {
+                        caller.protocol = Some(connect.version);
+                        caller.client_id = cut(connect.client_id);
+                        match self.settle(&connect, claim, &mut caller, connected_at) {
+                            Ok((session, mut start)) => {
+                                start.held = bytes.get(length..).unwrap_or_default().to_vec();
+                                self.serve(socket, session, start);
+                                return;
+                            }
+                            Err(denied) => Turned::denied(denied, connect.version),
                         }
-                        Err(refusal) => {
-                            ConnectRefused { refusal, answer_in: Some(connect.version) }
-                        }
-                    },
+                    }
                 }
             }
         };
         self.shared.metrics.count_refused(refused.refusal.label);
-        self.log_refused(refused.refusal.label, refused.refusal.text);
+        self.log_refused(refused.refusal.label, &refused.why.reason);
         let mut answer = Vec::new();
         if let Some(version) = refused.answer_in {
             let Refusal { code, text, .. } = refused.refusal;
             write::put_connack_refusal(&mut answer, version, code, text);
         }
+        self.record_refused(caller, refused.stage, refused.why);
         goodbye::say(&mut socket, &answer).await;
         goodbye::linger(&mut socket).await;
+    }
+
+    fn record_refused(&self, caller: Caller, stage: RefusalStage, why: Why) {
+        let ports = &self.shared.app.ports;
+        ports.connections.record(caller.refused(ports.clock.now(), stage, why));
     }
 
     /// Who the client is, what it may do, and the answer to its CONNECT.
@@ -137,8 +189,9 @@ impl Visitor {
         &self,
         connect: &Connect<'_>,
         claim: Claim,
-        connected_at: axle_domain::Timestamp,
-    ) -> Result<(Session, Start), Refusal> {
+        caller: &mut Caller,
+        connected_at: Timestamp,
+    ) -> Result<(Session, Start), Denied> {
         let shared = &self.shared;
         let now = connected_at;
         let ends_at = match &claim {
@@ -146,14 +199,15 @@ impl Visitor {
                 let micros = u64::try_from(identity.not_after.micros_since(now)).unwrap_or(0);
                 // A resumed handshake does not look at the dates.
                 if micros == 0 {
-                    return Err(Refusal::CERTIFICATE_ENDED);
+                    return Err(Refusal::CERTIFICATE_ENDED.into());
                 }
                 Instant::now().checked_add(Duration::from_micros(micros))
             }
             Claim::Ambiguous | Claim::Device | Claim::Tool => None,
         };
-        let device = self.device(connect, &claim)?;
-        let client_id = client_id(connect, device.as_ref())?;
+        let device = self.device(connect, &claim, caller)?;
+        let client_id =
+            client_id(connect, device.as_ref()).map_err(|refusal| self.foreign(refusal, caller))?;
         let is_assigned = connect.client_id.is_empty();
         let publisher = Publisher {
             device: match &device {
@@ -168,16 +222,15 @@ impl Visitor {
             id: shared.sessions.next_id(),
             client_id: Arc::clone(&client_id),
             device: device.clone(),
+            fingerprint: caller.fingerprint,
             connected_at,
             version: connect.version,
             packet_bytes_max: usize::try_from(connect.packet_bytes_max).unwrap_or(usize::MAX),
         });
         let place = Place::take(shared, &link)?;
         // Asked again now that a revocation finds the connection: none falls in between.
-        if let Some(device) = &device
-            && shared.app.registry.check(device).is_err()
-        {
-            return Err(Refusal::NOT_AUTHORIZED);
+        if let Some(device) = &device {
+            shared.app.registry.check(device).map_err(Denied::by_registry)?;
         }
         let (silence_max, server_keep_alive) = keep_alive(connect);
         let mut out = Vec::new();
@@ -202,25 +255,58 @@ impl Visitor {
     }
 
     /// The device that the client speaks for; `None` for a local tool.
-    fn device(&self, connect: &Connect<'_>, claim: &Claim) -> Result<Option<DeviceId>, Refusal> {
+    fn device(
+        &self,
+        connect: &Connect<'_>,
+        claim: &Claim,
+        caller: &mut Caller,
+    ) -> Result<Option<DeviceId>, Denied> {
         let registry = &self.shared.app.registry;
-        let not_authorized = |error: axle_domain::Error| {
-            self.log_refused(error.code, &error.message);
-            Refusal::NOT_AUTHORIZED
-        };
         match claim {
             Claim::Tool => Ok(None),
-            Claim::Ambiguous => Err(Refusal::NOT_AUTHORIZED),
+            Claim::Ambiguous => Err(Denied::ambiguous()),
             Claim::Certificate(identity) => {
-                registry.authenticate(&identity.presented).map(Some).map_err(not_authorized)
+                registry.authenticate(&identity.presented).map(Some).map_err(Denied::by_registry)
             }
             Claim::Device => {
                 let named = connect.client_id.split('/').next().unwrap_or_default();
                 let device = DeviceId::parse(named).map_err(|_error| Refusal::CLIENT_ID)?;
-                registry.check(&device).map_err(not_authorized)?;
+                caller.device = Some(device.clone());
+                registry.check(&device).map_err(Denied::by_registry)?;
+                caller.is_proved = true;
                 Ok(Some(device))
             }
         }
+    }
+
+    /// Says whose client id it was that is not the client's.
+    fn foreign(&self, refusal: Refusal, caller: &Caller) -> Denied {
+        let mut denied = Denied::from(refusal);
+        let named = caller.client_id.split('/').next().unwrap_or_default();
+        let Some(device) = &caller.device else { return denied };
+        if refusal != Refusal::CLIENT_ID || named == device.as_str() {
+            return denied;
+        }
+        let shown = &caller.client_id;
+        denied.why = match self.shared.app.registry.knows(named) {
+            true => Why::new(
+                "mqtt.client_id_of_another",
+                format!(
+                    "the client id `{shown}` is of device `{named}`, and the certificate of \
+                         `{device}`"
+                ),
+                "Put the right certificate on the device: two of them may have been swapped.",
+            ),
+            false => Why::new(
+                denied.why.code,
+                format!(
+                    "the client id `{shown}` is not `{device}` and does not begin with \
+                         `{device}/`"
+                ),
+                denied.why.next_step,
+            ),
+        };
+        denied
     }
 
     /// Goes on in a task of its own, which is smaller than the one that did the handshake.
@@ -235,6 +321,8 @@ impl Visitor {
             peer = %self.peer,
             "connection opened"
         );
+        let ports = &self.shared.app.ports;
+        ports.connections.record(Caller::of_link(&link, self.peer).connected(link.connected_at));
         self.shared.tracker.spawn(Connection::new(socket, session, start).run());
         drop(self.permit);
     }
@@ -246,39 +334,51 @@ impl Visitor {
     }
 }
 
-/// Reads until the first packet is whole: where its body begins and it ends. `Err(None)`: the
-/// client went away without a word.
-async fn read_connect<S: AsyncRead + Unpin>(
-    socket: &mut S,
-    bytes: &mut Vec<u8>,
-) -> Result<(usize, usize), Option<ConnectRefused>> {
-    let silent = |refusal| Some(ConnectRefused { refusal, answer_in: None });
-    loop {
-        match header::peek(bytes, limit::PACKET_BYTES_BEFORE_CONNECT_MAX) {
-            Ok(Some(header)) if header.kind != PacketKind::Connect => {
-                return Err(silent(Refusal::NOT_CONNECT));
-            }
-            Ok(Some(header)) if header.length <= bytes.len() => {
-                return Ok((header.body_at, header.length));
-            }
-            Ok(_) => {}
-            Err(Refusal::TOO_LARGE) => return Err(Some(too_large(bytes))),
-            Err(Refusal::LENGTH) => return Err(silent(Refusal::LENGTH)),
-            Err(_) => return Err(silent(Refusal::NOT_MQTT)),
-        }
-        match socket.read_buf(bytes).await {
-            Ok(count) if count > 0 => {}
-            _ if bytes.is_empty() => return Err(None),
-            _ => return Err(silent(Refusal::TRAILING)),
-        }
+/// Why a client that can be understood is not let in.
+struct Denied {
+    refusal: Refusal,
+    why: Why,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, why: refusal.into() }
     }
 }
 
-/// A CONNECT that is too large is answered where it has said its version already.
-fn too_large(bytes: &[u8]) -> ConnectRefused {
-    let start = bytes.get(..16).unwrap_or(bytes);
-    let is_v5 = bytes.first() == Some(&0x10) && start.windows(5).any(|name| name == b"MQTT\x05");
-    ConnectRefused { refusal: Refusal::TOO_LARGE, answer_in: is_v5.then_some(Version::V5) }
+impl Denied {
+    fn by_registry(error: axle_domain::Error) -> Self {
+        let next = advice::registry_step(error.code);
+        let why = Why::new(error.code, cut(&error.message), next);
+        Self { refusal: Refusal::NOT_AUTHORIZED, why }
+    }
+
+    fn ambiguous() -> Self {
+        let code = "certificate.ambiguous";
+        let reason = "the certificate cannot be read, or names two devices";
+        let why = Why::new(code, reason, advice::registry_step(code));
+        Self { refusal: Refusal::NOT_AUTHORIZED, why }
+    }
+}
+
+/// A client that is turned away, and the version to answer in, where there is one.
+struct Turned {
+    refusal: Refusal,
+    answer_in: Option<Version>,
+    stage: RefusalStage,
+    why: Why,
+}
+
+impl Turned {
+    fn unread(refused: ConnectRefused, bytes: &[u8]) -> Self {
+        let ConnectRefused { refusal, answer_in } = refused;
+        Self { refusal, answer_in, stage: RefusalStage::Connect, why: explain(refusal, bytes) }
+    }
+
+    fn denied(denied: Denied, version: Version) -> Self {
+        let Denied { refusal, why } = denied;
+        Self { refusal, answer_in: Some(version), stage: RefusalStage::Authorization, why }
+    }
 }
 
 /// Checks the client id, or makes one up.

@@ -6,17 +6,19 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axle_domain::{Error, Offset, limit};
+use axle_domain::{ConnectionOutcome, Error, Offset, limit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::goodbye;
+use crate::journal::{Caller, lasted};
 use crate::packet::header;
 use crate::packet::refusal::Refusal;
 use crate::packet::write;
@@ -229,7 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let mut buffer = ReadBuf::new(input);
                 match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
                     Poll::Pending => Poll::Pending,
-                    Poll::Ready(Err(_)) => Poll::Ready(Err(End::Gone)),
+                    // A TLS client that does not say goodbye is no broken network.
+                    Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                        Poll::Ready(Err(End::Gone))
+                    }
+                    Poll::Ready(Err(_)) => Poll::Ready(Err(End::Broken)),
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         Poll::Ready(Err(End::Gone))
                     }
@@ -310,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         loop {
             match self.poll_write_out(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Err(_)) => return Err(End::Gone),
+                Poll::Ready(Err(_)) => return Err(End::Broken),
                 Poll::Ready(Ok(())) => {}
             }
             // What did not fit into the buffer before does now.
@@ -331,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         {
             let count = ready!(Pin::new(&mut self.socket).poll_write(cx, rest))?;
             if count == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
             self.written += count;
             self.needs_flush = true;
@@ -365,6 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             reason = end.reason(),
             "connection ended"
         );
+        self.record(end);
         self.session.leave();
         if end != End::Goodbye {
             self.session.send_will().await;
@@ -372,6 +379,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if matches!(end, End::Refused(_)) {
             goodbye::linger(&mut self.socket).await;
         }
+    }
+}
+
+impl<S> Connection<S> {
+    fn record(&self, end: End) {
+        let (link, ports) = (&self.session.link, &self.session.shared.app.ports);
+        let now = ports.clock.now();
+        let counts = self.session.counts();
+        let outcome = ConnectionOutcome::Disconnected {
+            lasted: lasted(link.connected_at, now),
+            received: counts.received,
+            sent: counts.sent,
+        };
+        let caller = Caller::of_link(link, self.peer);
+        ports.connections.record(caller.event(now, outcome, end.why()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::App;
-use axle_domain::{Error, Kind};
+use axle_domain::{Error, Kind, RefusalStage};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::{Door, Visitor};
+use crate::journal::{Caller, Why};
 use crate::metrics::Metrics;
 use crate::session::Shared;
 use crate::sessions::Sessions;
@@ -145,9 +146,24 @@ impl Accept {
         }
     }
 
+    fn record_full(&self, peer: SocketAddr) {
+        let most = self.shared.settings.unauthenticated_max;
+        let why = Why::new(
+            "mqtt.unauthenticated_full",
+            format!("more than {most} connections had not said who they are yet"),
+            "The client may try again. If this lasts, see which addresses are refused most, or \
+             raise mqtt.unauthenticated_max.",
+        );
+        let ports = &self.shared.app.ports;
+        let caller = Caller::stranger(peer);
+        let event = caller.refused(ports.clock.now(), RefusalStage::Tls, why);
+        ports.connections.record(event);
+    }
+
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.unauthenticated).try_acquire_owned() else {
             self.shared.metrics.count_refused("unauthenticated_full");
+            self.record_full(peer);
             return;
         };
         // A socket that is gone already shows at its first read.

@@ -27,12 +27,17 @@ pub(crate) fn identify(certificate: &CertificateDer<'_>) -> Option<Identity> {
         Some(device) => Some(device),
         None => common_name(&parsed)?,
     };
-    let fingerprint = Fingerprint(Sha256::digest(certificate).into());
+    let fingerprint = fingerprint(certificate);
     let not_after = parsed.validity().not_after.timestamp().saturating_mul(1000);
     Some(Identity {
         presented: PresentedCertificate { fingerprint, names },
         not_after: Timestamp::from_millis(not_after).unwrap_or(Timestamp(i64::MAX)),
     })
+}
+
+/// Tells certificates apart.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    Fingerprint(Sha256::digest(certificate).into())
 }
 
 fn device_uri(certificate: &X509Certificate<'_>) -> Option<Option<String>> {

@@ -10,11 +10,14 @@
 //! there, and the way down).
 
 mod admit;
+mod advice;
 mod authority;
 mod connection;
+mod first_packet;
 mod gateway;
 mod goodbye;
 mod identity;
+mod journal;
 mod link;
 mod metrics;
 mod packet;
@@ -22,6 +25,8 @@ mod session;
 mod sessions;
 mod settings;
 mod tls;
+mod tls_failure;
+mod witness;
 
 pub use authority::{DeviceAuthority, new_key_and_request};
 pub use gateway::{Gateway, GatewayParts};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axle_domain::port::SendError;
-use axle_domain::{ConnectionId, DeviceId, Timestamp, limit};
+use axle_domain::{ConnectionId, DeviceId, Fingerprint, Timestamp, limit};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) client_id: Arc<str>,
     /// The device; a local tool has none.
     pub(crate) device: Option<DeviceId>,
+    /// The certificate that it came with.
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) connected_at: Timestamp,
     pub(crate) version: Version,
     /// Largest packet that the client takes.
@@ -80,6 +82,7 @@ pub(crate) struct LinkOf {
     pub(crate) id: ConnectionId,
     pub(crate) client_id: Arc<str>,
     pub(crate) device: Option<DeviceId>,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) connected_at: Timestamp,
     pub(crate) version: Version,
     pub(crate) packet_bytes_max: usize,
@@ -91,6 +94,7 @@ impl Link {
             id: of.id,
             client_id: of.client_id,
             device: of.device,
+            fingerprint: of.fingerprint,
             connected_at: of.connected_at,
             version: of.version,
             packet_bytes_max: of.packet_bytes_max,

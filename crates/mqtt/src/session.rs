@@ -12,6 +12,7 @@ use axle_app::{App, Publisher};
 use axle_domain::{DeviceId, Kind, limit};
 use tokio_util::task::TaskTracker;
 
+use crate::journal::Why;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::packet::header::{Header, PacketKind};
@@ -68,19 +69,37 @@ pub(crate) enum End {
     Goodbye,
     /// The client said goodbye and wants its will sent all the same.
     GoodbyeWithWill,
-    /// The socket ended or failed.
+    /// The socket ended.
     Gone,
+    /// The socket failed.
+    Broken,
     /// We end it.
     Refused(Refusal),
 }
 
 impl End {
+    /// Why, for a person.
+    pub(crate) fn why(self) -> Why {
+        let (code, next_step) = match self {
+            Self::Refused(refusal) => return refusal.into(),
+            Self::Goodbye | Self::GoodbyeWithWill => ("mqtt.goodbye", ""),
+            Self::Gone => (
+                "mqtt.hung_up",
+                "Nothing, if the device was switched off or lost its network. If this repeats at \
+                 once after each connect, look into the log of the client.",
+            ),
+            Self::Broken => ("mqtt.network", "Check the network between device and server."),
+        };
+        Why::new(code, self.reason(), next_step)
+    }
+
     /// In words, for the log.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Goodbye => "the client said goodbye",
             Self::GoodbyeWithWill => "the client said goodbye and wants its will sent",
-            Self::Gone => "the socket ended",
+            Self::Gone => "the client hung up without DISCONNECT",
+            Self::Broken => "the network connection was reset or failed",
             Self::Refused(refusal) => refusal.text,
         }
     }
@@ -115,7 +134,16 @@ pub(crate) struct Session {
     wants_reasons: bool,
     will: Option<Box<Will>>,
     /// PUBLISH packets since they were last counted.
-    published: u64,
+    published: u32,
+    /// PUBLISH packets that were counted, and those that were sent.
+    counts: Counts,
+}
+
+/// Messages of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 /// A place among the live connections, given back when it is dropped.
@@ -163,6 +191,7 @@ impl Session {
             wants_reasons: of.wants_reasons,
             will: of.will,
             published: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -241,9 +270,16 @@ impl Session {
     /// Adds what was counted since the last time to the metrics.
     pub(crate) fn flush_counts(&mut self) {
         if self.published > 0 {
-            self.shared.metrics.publishes.inc_by(self.published);
+            let published = u64::from(self.published);
+            self.shared.metrics.publishes.inc_by(published);
+            self.counts.received += published;
             self.published = 0;
         }
+    }
+
+    /// Messages since the connection began.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Sends the will, if there is one and its device may still publish it [MQTT-3.1.2-8].

@@ -17,6 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::authority::DeviceAuthority;
+use crate::witness::{NotingResolver, note_refused};
 
 /// Most certificates of a client's chain.
 const CHAIN_CERTIFICATES_MAX: usize = 4;
@@ -47,6 +48,10 @@ pub fn device_listener_config(
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(authority.server_chain(), authority.server_key())
         .map_err(|error| failed(&error))?;
+    let chain = authority.server_chain();
+    let certificate = chain.first().map_or(&[][..], |certificate| certificate);
+    let resolver = NotingResolver::new(Arc::clone(&config.cert_resolver), certificate);
+    config.cert_resolver = Arc::new(resolver);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.ticketer = Arc::new(
         TicketRotator::new(TICKET_KEY_SECONDS, new_ticket_key).map_err(|error| failed(&error))?,
@@ -113,9 +118,13 @@ impl ClientCertVerifier for ShortChain {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let bytes = end_entity.len() + intermediates.iter().map(|der| der.len()).sum::<usize>();
         if intermediates.len() + 1 > CHAIN_CERTIFICATES_MAX || bytes > CHAIN_BYTES_MAX {
-            return Err(rustls::Error::InvalidCertificate(CertificateError::BadEncoding));
+            note_refused(end_entity);
+            let error = CertificateError::ApplicationVerificationFailure;
+            return Err(rustls::Error::InvalidCertificate(error));
         }
-        self.0.verify_client_cert(end_entity, intermediates, now)
+        self.0
+            .verify_client_cert(end_entity, intermediates, now)
+            .inspect_err(|_error| note_refused(end_entity))
     }
 
     fn verify_tls12_signature(

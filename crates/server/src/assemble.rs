@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axle_app::{App, Ports};
 use axle_domain::port::{
-    Clock, CommandStore, CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState,
-    SessionStore, TelemetryStore, TokenStore, UserStore,
+    Clock, CommandStore, ConnectionJournal, CredentialStore, DeviceLink, DeviceRegistry, EventLog,
+    ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Schemas};
 use axle_log::EmbeddedLog;
@@ -58,6 +58,7 @@ impl Assembly {
             credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,
             sessions: Arc::clone(&state) as Arc<dyn SessionStore>,
             commands: Arc::clone(&state) as Arc<dyn CommandStore>,
+            connections: Arc::clone(&state) as Arc<dyn ConnectionJournal>,
             reported: state as Arc<dyn ReportedState>,
             link: Arc::clone(&sessions) as Arc<dyn DeviceLink>,
             authority: Arc::clone(&authority) as _,
@@ -71,7 +72,10 @@ impl Assembly {
     /// # Errors
     /// As the store: the log has what it could not write.
     pub async fn close(self) -> Result<(), Error> {
-        let Ports { store, log, .. } = &self.app.ports;
+        let Ports { store, log, connections, .. } = &self.app.ports;
+        if let Err(error) = connections.flush_connections().await {
+            warn!(error = %error.chain(), "the last connection events are lost");
+        }
         let flushed = store.close().await;
         log.close().await;
         flushed

@@ -236,7 +236,7 @@ impl Drop for Announcement {
 async fn keep_house(app: Arc<App>, stop: CancellationToken) {
     let mut tick = interval(HOUSEKEEPING_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_failing = false;
+    let (mut is_failing, mut is_forgetful) = (false, false);
     loop {
         tokio::select! {
             _now = tick.tick() => {}
@@ -247,6 +247,14 @@ async fn keep_house(app: Arc<App>, stop: CancellationToken) {
             Err(error) if !is_failing => {
                 is_failing = true;
                 error!(error = %error.chain(), "overdue commands cannot be ended, trying again");
+            }
+            Err(_again) => {}
+        }
+        match app.ports.connections.flush_connections().await {
+            Ok(()) => is_forgetful = false,
+            Err(error) if !is_forgetful => {
+                is_forgetful = true;
+                warn!(error = %error.chain(), "connection events cannot be written, trying again");
             }
             Err(_again) => {}
         }

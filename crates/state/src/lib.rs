@@ -6,6 +6,7 @@
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
 mod command;
+mod connection;
 mod credential;
 mod database;
 mod device;
@@ -24,6 +25,7 @@ use std::path::Path;
 use axle_domain::{Error, Kind};
 use rusqlite::Connection;
 
+use crate::connection::Journal;
 use crate::failure::Failure;
 use crate::readers::Readers;
 use crate::writer::{Writer, Writing};
@@ -34,7 +36,8 @@ pub use crate::verify::{Verification, verify};
 pub const STATE_VERSION: u32 = database::VERSION;
 
 /// The state in one SQLite file. It implements the ports `DeviceRegistry`, `TokenStore`,
-/// `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore` and `ReportedState`.
+/// `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState` and
+/// `ConnectionJournal`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on
@@ -44,6 +47,8 @@ pub struct SqliteState {
     // Before the writer, so that the last connection to close is one that may tidy up the file.
     readers: Readers,
     writer: Option<Writer>,
+    /// None where the state is open for reading alone.
+    journal: Option<Journal>,
 }
 
 impl SqliteState {
@@ -55,7 +60,9 @@ impl SqliteState {
     /// (`state.unavailable`), when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = database::open(path)?;
-        Ok(Self { readers: Readers::new(path), writer: Some(Writer::start(connection)?) })
+        let journal = Some(Journal::open(&connection)?);
+        let writer = Some(Writer::start(connection)?);
+        Ok(Self { readers: Readers::new(path), writer, journal })
     }
 
     /// Opens the state for reading alone; every change is refused with `state.read_only`.
@@ -66,7 +73,7 @@ impl SqliteState {
     pub fn open_read_only(path: &Path) -> Result<Self, Error> {
         let connection = database::open_reader(path)?;
         database::check_version_is_current(&connection)?;
-        Ok(Self { readers: Readers::new(path), writer: None })
+        Ok(Self { readers: Readers::new(path), writer: None, journal: None })
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, Error>

@@ -1,6 +1,7 @@
 //! The state in memory: registry, tokens, people, commands and what is computed from the log, in ordered
 //! maps. The law of each port in the fewest lines, to be read beside a real implementation.
 
+mod connections;
 mod people;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ struct Contents {
     receipts: BTreeMap<(String, String), UploadReceipt>,
     counters: Counters,
     people: people::People,
+    connections: connections::Connections,
 }
 
 impl MemoryState {

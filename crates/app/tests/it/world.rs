@@ -135,6 +135,7 @@ impl World {
             sessions: ground.state.clone(),
             commands: ground.state.clone(),
             reported: ground.state.clone(),
+            connections: ground.state.clone(),
             link: ground.link.clone(),
             authority: Arc::new(NoAuthority),
         });

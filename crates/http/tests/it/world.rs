@@ -212,6 +212,7 @@ impl World {
             credentials: state.clone(),
             sessions: state.clone(),
             commands: state.clone(),
+            connections: state.clone(),
             reported: state,
             link: Arc::new(NoLink::default()),
             authority: Arc::new(PaperAuthority),

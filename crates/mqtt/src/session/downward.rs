@@ -110,5 +110,6 @@ impl Session {
             self.down.in_flight.push((message.packet_id, delivery.receipt));
         }
         write::put_publish(out, self.version(), &message);
+        self.counts.sent += 1;
     }
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod certificates;
 mod client;
 mod commands;
+mod journal;
 mod publishing;
 mod routing;
 mod sessions;

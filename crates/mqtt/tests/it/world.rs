@@ -74,6 +74,7 @@ impl World {
             credentials: state.clone(),
             sessions: state.clone(),
             commands: state.clone(),
+            connections: state.clone(),
             reported: state,
             link: sessions.clone(),
             authority: authority.clone(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics where it fails")]
 
 mod conformance;
+mod connection_journal;
 mod format;
 mod model;
 mod place;

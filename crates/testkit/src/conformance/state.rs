@@ -1,10 +1,11 @@
 //! The contracts of the ports of the state, clause by clause: [`device_registry`],
 //! [`token_store`], [`user_store`], [`credential_store`], [`session_store`], [`command_store`],
-//! [`reported_state`].
+//! [`reported_state`], [`connection_journal`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
 pub mod command_store;
+pub mod connection_journal;
 pub mod credential_store;
 pub mod device_registry;
 pub mod reported_state;
@@ -14,8 +15,8 @@ pub mod user_store;
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    CommandStore, CredentialStore, DeviceRegistry, ReportedState, SessionStore, TokenStore,
-    UserStore,
+    CommandStore, ConnectionJournal, CredentialStore, DeviceRegistry, ReportedState, SessionStore,
+    TokenStore, UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -28,9 +29,15 @@ pub trait People: UserStore + CredentialStore + SessionStore {}
 impl<T: UserStore + CredentialStore + SessionStore> People for T {}
 
 /// An implementation of all these ports.
-pub trait State: DeviceRegistry + TokenStore + People + CommandStore + ReportedState {}
+pub trait State:
+    DeviceRegistry + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+{
+}
 
-impl<T: DeviceRegistry + TokenStore + People + CommandStore + ReportedState> State for T {}
+impl<T> State for T where
+    T: DeviceRegistry + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+{
+}
 
 /// Where a state outlives the one who opened it.
 #[async_trait]

@@ -1,0 +1,76 @@
+//! What a person may do about a connection that was refused or ended.
+
+use crate::packet::refusal::Refusal;
+
+/// The next step after a refusal; empty where there is nothing to do.
+pub(crate) fn next_step(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NOT_MQTT | Refusal::NOT_CONNECT => {
+            "Check that the client speaks MQTT 3.1.1 or 5.0 and not another protocol on this port."
+        }
+        Refusal::VERSION => "Set the client to MQTT 3.1.1 or 5.0.",
+        Refusal::CLIENT_ID => {
+            "Use the device id as client id, or the device id, a slash and a suffix of your own."
+        }
+        Refusal::CLIENT_ID_EMPTY => "Give a client id, or ask for a clean session.",
+        Refusal::AUTH_METHOD => {
+            "Leave the authentication method out: the client certificate says who it is."
+        }
+        Refusal::WILL_DENIED => {
+            "Give the will a topic of the device's own tree, such as v1/d/{device}/e/offline."
+        }
+        Refusal::QOS => "Publish with QoS 1 or 0.",
+        Refusal::RETAIN => "Publish without the retain flag.",
+        Refusal::TOO_LARGE => "Send smaller packets; GET /api/v1/limits lists the limits.",
+        Refusal::PROPERTIES_LARGE | Refusal::PROPERTIES_MANY => "Send fewer or shorter properties.",
+        Refusal::TOPIC | Refusal::TOPIC_DEEP => "Publish to v1/d/{device}/t/{stream}.",
+        Refusal::RECEIVE_MAXIMUM => {
+            "Wait for acknowledgements: keep no more publishes in flight than the Receive Maximum."
+        }
+        Refusal::FULL => "Raise mqtt.connections_max, or add memory; the client may try again.",
+        Refusal::CONNECT_LATE => {
+            "Check the network: the connection was opened, but CONNECT did not arrive in time."
+        }
+        Refusal::KEEP_ALIVE => {
+            "Check radio and power of the device, and that its client sends PINGREQ; a longer \
+             keep alive suits a network with gaps."
+        }
+        Refusal::TAKEN_OVER => {
+            "Nothing, if the device only connected again. If this repeats, two programs use one \
+             client id: give each a suffix of its own."
+        }
+        Refusal::ADMINISTRATIVE => {
+            "The device was revoked. If that was a mistake, register it again with a new \
+             certificate."
+        }
+        Refusal::CERTIFICATE_ENDED => {
+            "Issue a new certificate: axle device add ID --renew, and put it on the device."
+        }
+        Refusal::QUOTA => "Let the client read its messages faster, or subscribe to less.",
+        Refusal::UNAVAILABLE => "Look at the system page: the log could not take messages.",
+        Refusal::SHUTTING_DOWN => "Nothing: the client connects again when the server is back.",
+        other if other.is_clients_fault() => {
+            "The client sent what the MQTT standard does not allow: update or mend its library."
+        }
+        _ => "",
+    }
+}
+
+/// The next step after the registry has said no, by the code of its error.
+pub(crate) fn registry_step(code: &str) -> &'static str {
+    match code {
+        "device.unknown" => {
+            "Register the device: axle device add ID. If it was registered elsewhere, check that \
+             it connects to the right server."
+        }
+        "device.revoked" => {
+            "The device was revoked. If that was a mistake, register it again with a new \
+             certificate."
+        }
+        "certificate.revoked" => {
+            "Put the device's current certificate on it, or issue a new one: \
+             axle device add ID --renew."
+        }
+        _ => "Issue a certificate that names the device: axle device add ID --renew.",
+    }
+}
