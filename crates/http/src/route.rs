@@ -2,6 +2,7 @@
 
 mod certificates;
 mod commands;
+mod connections;
 mod devices;
 mod events;
 mod instance;
@@ -40,6 +41,8 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&commands::LIST, commands::list),
         route(&commands::GET, commands::get),
         route(&commands::CANCEL, commands::cancel),
+        route(&connections::OF_DEVICE, connections::of_device),
+        route(&connections::LIST, connections::list_all),
         route(&quarantine::LIST, quarantine::list),
         route(&quarantine::GET, quarantine::get),
         route(&quarantine::REPLAY, quarantine::replay),

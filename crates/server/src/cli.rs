@@ -27,6 +27,8 @@ pub enum Command {
     /// Register devices, look at them, withdraw their right to connect.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Show who connected, who was refused, and why: strangers too.
+    Connections(ConnectionsArgs),
     /// Make, list and withdraw bearer tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -116,6 +118,8 @@ pub enum DeviceCommand {
     List(ListArgs),
     /// Show a device and its latest values.
     Show(ThingArgs),
+    /// Show when a device connected, why it went, and why it was refused.
+    Connections(ThingArgs),
     /// Withdraw a device's right to connect. Its data stays.
     Revoke(ThingArgs),
 }
@@ -145,6 +149,26 @@ pub struct DeviceAddArgs {
 /// A list.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Which connection events.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionsArgs {
+    /// Only from this address.
+    #[arg(long, value_name = "IP")]
+    pub address: Option<String>,
+    /// Only with this client certificate: its SHA-256, hexadecimal, colons allowed.
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<String>,
+    /// At most so many, from 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u16,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod config;
+mod connections;
 mod demo;
 mod device;
 mod import;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Print(args)) => config::print_effective(&args),
         Command::Version => print(&format!("axle {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Device(command) => block_on(device::run(command)),
+        Command::Connections(args) => block_on(connections::run(args)),
         Command::Token(command) => block_on(token::run(command)),
         Command::Command(command) => block_on(send::run(command)),
         Command::Quarantine(command) => block_on(quarantine::run(command)),

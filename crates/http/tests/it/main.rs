@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod client;
+mod connections;
 mod console;
 mod events;
 mod map;

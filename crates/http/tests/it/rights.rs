@@ -40,17 +40,22 @@ fn body(operation: &str) -> Value {
 fn expected(operation: &str) -> [u16; 6] {
     match operation {
         "createUpload" => [401, 404, 200, 404, 404, 200],
-        "getDevice" | "getDeviceState" | "getTelemetry" | "listCommands" | "listCertificates"
-        | "getCommand" | "getQuarantineItem" => [401, 404, 404, 200, 200, 200],
+        "getDevice"
+        | "getDeviceState"
+        | "getTelemetry"
+        | "listCommands"
+        | "listCertificates"
+        | "getCommand"
+        | "getQuarantineItem"
+        | "listDeviceConnections" => [401, 404, 404, 200, 200, 200],
         "createCommand" => [401, 404, 404, 404, 202, 202],
         "cancelCommand" => [401, 404, 404, 404, 200, 200],
         "runQuery" => [401, 200, 403, 200, 200, 200],
         "listDevices" | "getPositions" | "getLimits" | "getCa" => [401, 200, 200, 200, 200, 200],
         "getMap" => [401, 200, 403, 200, 200, 200],
         "followEvents" => [401, 200, 403, 200, 200, 200],
-        "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine" => {
-            [401, 403, 403, 403, 403, 200]
-        }
+        "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine"
+        | "listConnections" => [401, 403, 403, 403, 403, 200],
         "deleteDevice" => [401, 403, 403, 403, 403, 204],
         "createCertificate" | "createToken" | "createLoginLink" => [401, 403, 403, 403, 403, 201],
         "replayQuarantineItem" => [401, 403, 403, 403, 403, 202],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_domain::port::{ConnectionFilter, ConnectionJournal, DeviceLink};
+use axle_domain::port::{ConnectionFilter, DeviceLink};
 use axle_domain::{
     ConnectionEvent, ConnectionOutcome, DeviceId, Fingerprint, ProtocolVersion, RefusalStage,
 };
@@ -26,7 +26,8 @@ fn id(text: &str) -> DeviceId {
 }
 
 fn print_of(credential: &Credential) -> Option<Fingerprint> {
-    Some(Fingerprint(Sha256::digest(&credential.chain[0]).into()))
+    let own = credential.chain.first()?;
+    Some(Fingerprint(Sha256::digest(own).into()))
 }
 
 /// All events, oldest first, once there are so many.

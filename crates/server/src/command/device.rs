@@ -27,6 +27,7 @@ pub(super) async fn run(command: DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Add(args) => add(args).await,
         DeviceCommand::List(args) => list(args).await,
         DeviceCommand::Show(args) => show(args).await,
+        DeviceCommand::Connections(args) => super::connections::of_device(args).await,
         DeviceCommand::Revoke(args) => revoke(args).await,
     }
 }
