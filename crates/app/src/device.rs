@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axle_domain::port::{
     CertificateAuthority, Clock, DeviceFilter, DeviceLink, DeviceRegistry, IssuedCertificate,
+    Visibility,
 };
 use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error};
 
@@ -91,6 +92,35 @@ impl Devices {
     /// As the registry's store.
     pub async fn list(&self, filter: DeviceFilter) -> Result<Vec<Device>, Error> {
         self.store.list_devices(filter).await
+    }
+
+    /// Devices by id, of those that someone may see.
+    ///
+    /// # Errors
+    /// As the registry's store.
+    pub async fn list_visible(
+        &self,
+        visibility: &Visibility,
+        filter: DeviceFilter,
+    ) -> Result<Vec<Device>, Error> {
+        let Visibility::Devices(ids) = visibility else { return self.list(filter).await };
+        let search = filter.search.to_lowercase();
+        let mut ids: Vec<_> =
+            ids.iter().filter(|id| filter.after.as_ref().is_none_or(|after| *id > after)).collect();
+        ids.sort();
+        ids.dedup();
+        let mut devices = Vec::new();
+        for id in ids {
+            if devices.len() >= filter.limit {
+                break;
+            }
+            let Some(device) = self.store.find_device(id).await? else { continue };
+            let texts = [device.id.as_str(), &device.name];
+            if texts.iter().any(|text| text.to_lowercase().contains(&search)) {
+                devices.push(device);
+            }
+        }
+        Ok(devices)
     }
 
     /// Changes what people say of a device.

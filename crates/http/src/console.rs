@@ -6,6 +6,8 @@
 //! loads in [`asset`].
 
 mod asset;
+mod device;
+mod devices;
 mod error_page;
 mod feed;
 mod layout;
@@ -40,6 +42,8 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
     let pages = Router::new()
         .route("/", get(overview::get))
         .route("/live/overview", get(overview::live))
+        .route("/devices", get(devices::get))
+        .route("/devices/{id}", get(device::get))
         .route("/search", get(search::get))
         .route("/login", get(login::get))
         .route("/logout", post(login::sign_out))

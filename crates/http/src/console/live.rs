@@ -57,7 +57,7 @@ pub(crate) struct Figures {
     /// Samples and messages set aside since the beginning.
     pub(crate) quarantined: u64,
     /// The newest of them, newest first.
-    pub(crate) quarantine: Arc<Vec<QuarantineItem>>,
+    pub(crate) quarantine: Arc<[QuarantineItem]>,
     /// Whether a projection cannot go on.
     pub(crate) is_stuck: bool,
     /// The newest messages, newest first.
@@ -123,7 +123,7 @@ struct Seen {
     latest: VecDeque<Latest>,
     rates: VecDeque<Rates>,
     quarantined: u64,
-    quarantine: Arc<Vec<QuarantineItem>>,
+    quarantine: Arc<[QuarantineItem]>,
 }
 
 impl Seen {
@@ -186,7 +186,7 @@ impl Seen {
         if let Ok(mut items) = app.quarantine.list(None, None, QUARANTINED_MAX).await {
             // The page shows codes; payloads need not wait in memory.
             items.iter_mut().for_each(|item| item.payload = Vec::new());
-            (self.quarantined, self.quarantine) = (counters.quarantined, Arc::new(items));
+            (self.quarantined, self.quarantine) = (counters.quarantined, items.into());
         }
     }
 

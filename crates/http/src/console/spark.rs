@@ -1,7 +1,5 @@
 //! Small charts as SVG, drawn on the server: they live with the page and need no script.
 
-use std::fmt::Write as _;
-
 use maud::{Markup, PreEscaped, html};
 
 use crate::console::live::RATES_MAX;
@@ -19,8 +17,7 @@ pub(super) fn line(label: &str, values: &[u64]) -> Markup {
     for (index, value) in values.iter().enumerate() {
         let height = value * (HEIGHT - 2) / most.max(1);
         let letter = if index == 0 { 'M' } else { 'L' };
-        // Writing to a text does not fail.
-        let _ = write!(path, "{letter}{} {}", first + index, HEIGHT - 1 - height);
+        path.push_str(&format!("{letter}{} {}", first + index, HEIGHT - 1 - height));
     }
     let last = RATES_MAX.saturating_sub(1);
     let area = match path.is_empty() {

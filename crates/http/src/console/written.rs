@@ -34,6 +34,23 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
+/// A number of a field as short as it can be read: at most six significant digits.
+pub(crate) fn float(number: f64) -> String {
+    let magnitude = number.abs();
+    let digits = match magnitude {
+        _ if number.fract() == 0.0 && magnitude < 1e15 => 0,
+        _ if magnitude >= 1000.0 => 1,
+        _ if magnitude >= 100.0 => 2,
+        _ if magnitude >= 10.0 => 4,
+        _ => 5,
+    };
+    let text = format!("{number:.digits$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// How long ago, in one unit.
 pub(crate) fn age(seconds: i64) -> String {
     match seconds {
@@ -51,6 +68,37 @@ pub(crate) fn moment(time: Timestamp, now: Timestamp) -> Markup {
     let exact = format_time(time);
     let seconds = now.micros_since(time).div_euclid(1_000_000);
     html! { time data-age=(seconds) datetime=(exact) title=(exact) { (age(seconds)) } }
+}
+
+/// A moment as it is, to the second.
+pub(crate) fn clock_time(time: Timestamp) -> Markup {
+    let exact = format_time(time);
+    let short = exact.get(..19).unwrap_or(&exact).replace('T', " ");
+    html! { time datetime=(exact) title=(exact) { (short) } }
+}
+
+/// A field's name for people, and the unit that it ends with.
+pub(crate) fn field_name(name: &str) -> (String, &'static str) {
+    const UNITS: [(&str, &str); 9] = [
+        ("_kmh", "km/h"),
+        ("_pct", "%"),
+        ("_km", "km"),
+        ("_rpm", "rpm"),
+        ("_bpm", "bpm"),
+        ("_w", "W"),
+        ("_m", "m"),
+        ("_c", "°C"),
+        ("_s", "s"),
+    ];
+    let found = UNITS.iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, *unit)));
+    let (base, unit) = match (found, name) {
+        (Some(found), _) => found,
+        (None, "watts") => ("power", "W"),
+        (None, "lat") => ("latitude", "°"),
+        (None, "lon") => ("longitude", "°"),
+        (None, _) => (name, ""),
+    };
+    (base.replace('_', " "), unit)
 }
 
 #[cfg(test)]
@@ -75,6 +123,35 @@ mod tests {
             (3 * 1024 * 1024 * 1024 / 2, "1.5 GiB"),
         ] {
             assert_eq!(bytes(number).replace('\u{202f}', " "), text);
+        }
+    }
+
+    #[test]
+    fn writes_no_more_digits_than_people_read() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-7.0, "-7"),
+            (52.51634999, "52.5163"),
+            (13.1, "13.1"),
+            (1234.56, "1234.6"),
+            (0.000001, "0"),
+            (120_000_000.0, "120000000"),
+        ] {
+            assert_eq!(float(number), text, "{number}");
+        }
+    }
+
+    #[test]
+    fn knows_the_units_that_names_end_with() {
+        for (name, label, unit) in [
+            ("speed_kmh", "speed", "km/h"),
+            ("odometer_km", "odometer", "km"),
+            ("heart_rate_bpm", "heart rate", "bpm"),
+            ("altitude_m", "altitude", "m"),
+            ("watts", "power", "W"),
+            ("firmware", "firmware", ""),
+        ] {
+            assert_eq!(field_name(name), (label.to_owned(), unit));
         }
     }
 
