@@ -78,7 +78,7 @@ async fn list(api: &Api, viewer: &Viewer, ask: &Ask) -> Result<Markup, Error> {
     let address = |after: &str| format!("/devices?search={}&after={after}", encode(&search));
     Ok(html! {
         section .panel.flush aria-label="List of devices" {
-            div .scroll tabindex="0" role="region" aria-label="Table of devices" {
+            div .scroll tabindex="0" role="group" aria-label="Table of devices" {
                 table {
                     thead { tr { th { "Device" } th { "Name" } th { "Kind" } th { "Connection" }
                         th { "Last message" } th .right { "Battery" } } }

@@ -46,6 +46,7 @@ impl AsPage {
         }
         let title = problem.status().canonical_reason().unwrap_or("Error");
         let body = html! {
+            h1 { (title) }
             (notice)
             p { a href="/" { "Go to the overview" } }
         };

@@ -155,7 +155,7 @@ fn latest(figures: &Figures) -> Markup {
             @if figures.latest.is_empty() {
                 p .quiet { "No message has come yet." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="latest-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="latest-title" {
                     table {
                         thead { tr { th { "Received" } th { "Device" } th { "Topic" } th { "Door" }
                             th .right { "Bytes" } th .right { "Offset" } } }
@@ -185,7 +185,7 @@ fn quarantine(figures: &Figures) -> Markup {
             @if figures.quarantine.is_empty() {
                 p .quiet { "Nothing was set aside." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="quarantine-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="quarantine-title" {
                     table {
                         thead { tr { th { "Received" } th { "Device" } th { "Code" } th { "Reason" } } }
                         tbody {

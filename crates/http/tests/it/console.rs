@@ -3,7 +3,7 @@
 use crate::client::Events;
 use crate::world::World;
 
-const PAGES: &[&str] = &["/", "/login", "/docs"];
+const PAGES: &[&str] = &["/", "/devices", "/devices/b-1", "/login", "/docs"];
 
 #[tokio::test]
 async fn a_link_opens_the_console_once() {
@@ -74,6 +74,49 @@ async fn a_live_page_ends_with_its_session() {
     let leave = world.request("POST", "/logout").header("Cookie", &pair);
     leave.header("Sec-Fetch-Site", "same-origin").send().await;
     while live.next_text().await.is_some() {}
+}
+
+#[tokio::test]
+async fn devices_are_found_by_typing_and_paged() {
+    let world = World::new().await;
+    let pair = world.session().await;
+    let list = world.page("/devices", &pair).await.text();
+    assert!(list.contains("/devices/b-1") && list.contains("/devices/b-2"));
+    let found = world.page("/devices?search=B-2", &pair).await.text();
+    assert!(!found.contains("/devices/b-1") && found.contains("/devices/b-2"));
+    let part = world.request("GET", "/devices?search=b-2").header("HX-Request", "true");
+    let part = part.header("Cookie", &pair).send().await.text();
+    assert!(part.contains("/devices/b-2") && !part.contains("<html"), "{part}");
+    let none = world.page("/devices?search=%3Cb%3E", &pair).await.text();
+    assert!(none.contains("No device matches") && none.contains("&lt;b&gt;"), "{none}");
+    for index in 0..60 {
+        let id = crate::world::device(&format!("many-{index:02}"));
+        let new = axle_app::NewDevice { id, name: String::new(), kind: String::new() };
+        world.app.devices.register(new).await.unwrap();
+    }
+    let first = world.page("/devices?search=many", &pair).await.text();
+    assert!(first.contains("many-49") && !first.contains("many-50"));
+    let next = "/devices?search=many&amp;after=many-49";
+    assert!(first.contains(next), "{first}");
+    let second = world.page(&next.replace("&amp;", "&"), &pair).await.text();
+    assert!(second.contains("many-59") && !second.contains("Next page"));
+}
+
+#[tokio::test]
+async fn a_device_page_shows_latest_values_and_escapes_them() {
+    let world = World::new().await;
+    let pair = world.session().await;
+    let fresh = world.page("/devices/b-1", &pair).await.text();
+    assert!(fresh.contains("No value yet"));
+    world.publish("b-1", "status", r#"{"battery_pct":81.5,"firmware":"<script>x</script>"}"#);
+    world.settle().await;
+    let page = world.page("/devices/b-1", &pair).await.text();
+    assert!(page.contains("81.5") && page.contains("&lt;script&gt;x&lt;/script&gt;"), "{page}");
+    assert!(!page.contains("<script>x"));
+    let missing = world.page("/devices/b-9", &pair).await;
+    assert_eq!(missing.status, 404);
+    assert!(missing.text().contains("device.not_found"));
+    assert_eq!(world.page("/devices/b%209", &pair).await.status, 400);
 }
 
 #[tokio::test]
