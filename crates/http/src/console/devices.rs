@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axle_app::DeviceState;
 use axle_domain::port::DeviceFilter;
-use axle_domain::{Device, DeviceId, DeviceStatus, Error, OwnedValue};
+use axle_domain::{Access, Device, DeviceId, DeviceStatus, Error, OwnedValue};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -46,7 +46,11 @@ pub(super) async fn get(
         return Ok(html_answer(StatusCode::OK, list));
     }
     let body = html! {
-        (heading("Devices", html! { (grouped(api.app.registry.device_count() as u64)) " registered" }))
+        (heading("Devices", html! {
+            @if viewer.principal.allows(Access::ReadAll) {
+                (grouped(api.app.registry.device_count() as u64)) " registered"
+            }
+        }))
         form .bar.filter role="search" aria-label="Devices" action="/devices" method="get" {
             label .hidden for="filter" { "Find devices" }
             input #filter type="search" name="search" value=(ask.search) maxlength="128"

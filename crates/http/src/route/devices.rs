@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axle_app::{DeviceChange, NewDevice};
-use axle_domain::port::{DeviceFilter, Visibility};
+use axle_domain::port::DeviceFilter;
 use axle_domain::{Access, Device, DeviceId, limit};
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
@@ -60,10 +60,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let after = call.parameters.find("after").map(DeviceId::parse).transpose();
     let after = after.map_err(|_error| invalid("after", "must be `next` of the page before"))?;
     let filter = DeviceFilter { search: search.clone(), after, limit: limit + 1 };
-    let mut devices = match call.principal.reads() {
-        Visibility::All => api.app.devices.list(filter).await?,
-        Visibility::Devices(ids) => own_devices(&api, ids, filter).await?,
-    };
+    let mut devices = api.app.devices.list_visible(&call.principal.reads(), filter).await?;
     let has_more = devices.len() > limit;
     devices.truncate(limit);
     let next = devices.last().filter(|_| has_more).map(|last| {
@@ -73,29 +70,6 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
         (after, address)
     });
     Ok(page(devices.iter().map(|device| wire(&api, device)).collect(), next))
-}
-
-async fn own_devices(
-    api: &Api,
-    ids: Vec<DeviceId>,
-    filter: DeviceFilter,
-) -> Result<Vec<Device>, Problem> {
-    let search = filter.search.to_lowercase();
-    let mut devices = Vec::new();
-    for id in ids {
-        if devices.len() >= filter.limit {
-            break;
-        }
-        if filter.after.as_ref().is_some_and(|after| id <= *after) {
-            continue;
-        }
-        // What a person was given may not be registered yet.
-        let Some(device) = api.app.ports.devices.find_device(&id).await? else { continue };
-        if [device.id.as_str(), &device.name].iter().any(|it| it.to_lowercase().contains(&search)) {
-            devices.push(device);
-        }
-    }
-    Ok(devices)
 }
 
 pub(super) static GET: Operation = Operation {
