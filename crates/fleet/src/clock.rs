@@ -9,10 +9,9 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Writes milliseconds since the epoch as RFC 3339 in UTC.
-pub(crate) fn rfc3339(ms: i64) -> String {
-    let (days, in_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    // Days to a date of the proleptic Gregorian calendar, in eras of 400 years from a March 1.
+/// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar.
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
+    // In eras of 400 years from a March 1.
     let z = days + 719_468;
     let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
     let year_of_era =
@@ -21,7 +20,23 @@ pub(crate) fn rfc3339(ms: i64) -> String {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// Days since 1970-01-01 of a date.
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let y = year - i64::from(month <= 2);
+    let (era, year_of_era) = (y.div_euclid(400), y.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Writes milliseconds since the epoch as RFC 3339 in UTC.
+pub(crate) fn rfc3339(ms: i64) -> String {
+    let (days, in_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    let (year, month, day) = civil(days);
     let (s, milli) = (in_day / 1000, in_day % 1000);
     let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
@@ -41,12 +56,7 @@ pub(crate) fn parse_rfc3339_micros(text: &str) -> Option<i64> {
         let digit = fraction.as_bytes().get(place).map_or(Some(0), |b| b.checked_sub(b'0'))?;
         micros = micros * 10 + i64::from(digit);
     }
-    let y = year - i64::from(month <= 2);
-    let (era, year_of_era) = (y.div_euclid(400), y.rem_euclid(400));
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
+    let days = days_of(year, month, day);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
     seconds.checked_mul(1_000_000)?.checked_add(micros)
 }

@@ -2,23 +2,30 @@
 
 mod bike;
 mod car;
+mod city;
+mod fault;
 mod life;
 mod meter;
+mod motion;
+mod past;
+mod plant;
+mod post;
 mod resident;
+mod rival;
+mod street;
+mod trickle;
 mod upload;
+mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axle_domain::{DeviceId, Error, Kind};
-use tokio::task::JoinSet;
+use axle_domain::{DeviceId, Error};
+use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::{self, Dialer};
-use crate::random::Key;
-use crate::{Doors, Enrollment, Identity};
-use life::{Life, Pace};
-use resident::Resident;
+use crate::{Doors, Switches};
+use world::World;
 
 /// Who lives.
 #[derive(Clone, Debug)]
@@ -27,25 +34,36 @@ pub struct FleetPlan {
     pub bikes: usize,
     /// Cars.
     pub cars: usize,
-    /// Households with a meter of eleven sockets.
+    /// Households with a meter of ten sockets.
     pub meters: usize,
-    /// What routes, faults and contents derive from.
+    /// What everyone's life derives from.
     pub seed: u64,
-    /// How much faster than in life messages follow each other, 0.1 to 100.
+    /// How much more often than in life devices report, people take vehicles, and batteries are
+    /// full, 0.1 to 100. Speeds and distances stay those of life.
     pub speed: f64,
+    /// What goes wrong on purpose.
+    pub switches: Switches,
 }
 
 /// Counters of a running fleet.
 #[derive(Debug, Default)]
 pub struct FleetStatus {
+    /// Devices registered.
+    pub enrolled: AtomicU64,
     /// Devices connected now.
     pub connected: AtomicU64,
-    /// Messages acknowledged.
+    /// Messages of telemetry acknowledged.
     pub acked: AtomicU64,
     /// Uploads answered with success.
     pub uploads: AtomicU64,
-    /// Commands answered.
+    /// Commands executed.
     pub commands: AtomicU64,
+    /// Components that failed.
+    pub faults: AtomicU64,
+    /// Records that the plant has sent.
+    pub records: AtomicU64,
+    /// Records of the plant that wait for a person.
+    pub review: AtomicU64,
     /// Attempts that failed and will be repeated.
     pub errors: AtomicU64,
 }
@@ -59,16 +77,28 @@ impl FleetStatus {
 
 /// Most devices of one kind.
 const DEVICES_MAX: usize = 10_000;
-/// Every so many bikes one has an app that uploads past rides.
-const UPLOADING_EVERY: usize = 5;
-/// Most bikes with such an app.
-const UPLOADING_MAX: usize = 20;
+/// Devices that are registered at one time.
+const BIRTHS_AT_ONCE: usize = 8;
 
 /// A demonstration fleet.
 pub struct Fleet {
     plan: FleetPlan,
     doors: Doors,
     status: Arc<FleetStatus>,
+}
+
+/// A device of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    kind: &'static str,
+    /// From 0, among its kind.
+    number: usize,
+}
+
+impl Place {
+    fn device(self) -> Result<DeviceId, Error> {
+        DeviceId::parse(&format!("{}-{:04}", self.kind, self.number + 1))
+    }
 }
 
 impl Fleet {
@@ -84,77 +114,51 @@ impl Fleet {
         Arc::clone(&self.status)
     }
 
-    /// Registers the devices and lets them live until `stop`. Devices that lose their connection
-    /// come back.
+    /// Registers the devices and lets each live from then on, until `stop`. Devices that lose
+    /// their connection come back.
     ///
     /// # Errors
-    /// `Invalid` for more than 10,000 devices of a kind; `Unavailable` and the like, when the
-    /// devices cannot be registered.
+    /// `Invalid` for more than 10,000 devices of a kind or shares that are none; `Unavailable` and
+    /// the like, when the devices cannot be registered.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), Error> {
         let plan = &self.plan;
+        plan.switches.check()?;
         if [plan.bikes, plan.cars, plan.meters].into_iter().any(|count| count > DEVICES_MAX) {
             let message = format!("a demonstration has at most {DEVICES_MAX} devices of a kind");
             return Err(Error::invalid("demo.too_many", message));
         }
-        let mut lives = JoinSet::new();
-        let pace = Pace::new(plan.speed);
-        for (kind, count) in [("bike", plan.bikes), ("car", plan.cars), ("meter", plan.meters)] {
-            let identities = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                identities = self.enroll(kind, count) => identities?,
-            };
-            for (number, identity) in identities.into_iter().enumerate() {
-                let key = Key::new(plan.seed).named(kind).child(number as u64);
-                let life = self.life(kind, number, key);
-                if kind == "bike" && self.uploads(number) {
-                    let token = upload::Uploader::new(&self.doors, &identity.device, key).await?;
-                    lives.spawn(token.run(Arc::clone(&self.status), stop.clone(), pace));
-                }
-                let dialer = self.dialer(&identity)?;
-                let resident = Resident::new(identity.device, dialer, life, (key, pace));
-                lives.spawn(resident.run(Arc::clone(&self.status), stop.clone()));
+        let world = World::new(plan, &self.doors, Arc::clone(&self.status), stop.clone())?;
+        let births = stream::iter(self.places()).map(|place| world.birth(place));
+        let mut births = births.buffer_unordered(BIRTHS_AT_ONCE);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                born = births.next() => match born {
+                    Some(born) => {
+                        born?;
+                        FleetStatus::count(&self.status.enrolled);
+                    }
+                    None => break,
+                },
             }
         }
-        while lives.join_next().await.is_some() {}
+        drop(births);
+        world.end().await;
         Ok(())
     }
 
-    fn life(&self, kind: &str, number: usize, key: Key) -> Box<dyn Life> {
-        match kind {
-            "bike" => Box::new(bike::Bike::new(key)),
-            "car" => Box::new(car::Car::new(key)),
-            _ => Box::new(meter::Meter::new(self.plan.seed, number)),
-        }
-    }
-
-    fn uploads(&self, number: usize) -> bool {
-        number.is_multiple_of(UPLOADING_EVERY) && number / UPLOADING_EVERY < UPLOADING_MAX
-    }
-
-    async fn enroll(&self, kind: &str, count: usize) -> Result<Vec<Identity>, Error> {
-        let name = |number| DeviceId::parse(&format!("{kind}-{number:04}"));
-        let enrollment = Enrollment {
-            devices: (1..=count).map(name).collect::<Result<_, _>>()?,
-            kind: kind.to_owned(),
-            concurrency: 8,
-            with_certificates: self.doors.mqtts.is_some(),
-        };
-        enrollment.run(&self.doors, &|_| ()).await
-    }
-
-    fn dialer(&self, identity: &Identity) -> Result<Dialer, Error> {
-        match (&self.doors.mqtts, &self.doors.mqtt) {
-            (Some(address), _) => Dialer::tls(
-                address,
-                &connect::roots(&self.doors.authority_pem)?,
-                &identity.chain,
-                &identity.key,
-            ),
-            (None, Some(address)) => Ok(Dialer::plain(address)),
-            (None, None) => {
-                let message = "no MQTT listener is on: set `mqtt.listen`";
-                Err(Error::new(Kind::Invalid, "demo.door_closed", message))
+    /// All devices, the kinds mixed, so that each is there from the first second.
+    fn places(&self) -> Vec<Place> {
+        let kinds =
+            [("bike", self.plan.bikes), ("car", self.plan.cars), ("meter", self.plan.meters)];
+        let mut places = Vec::new();
+        for (kind, count) in kinds {
+            for number in 0..count {
+                let rank = number as f64 / count as f64;
+                places.push((rank, Place { kind, number }));
             }
         }
+        places.sort_by(|(left, _), (right, _)| left.total_cmp(right));
+        places.into_iter().map(|(_, place)| place).collect()
     }
 }

@@ -60,29 +60,51 @@ impl Enrollment {
     }
 
     async fn enroll(&self, api: &Api, device: &DeviceId) -> Result<Identity, Error> {
-        let path = format!("/api/v1/devices/{device}");
-        let body = json!({ "kind": self.kind });
-        let answer = api.call(&Call::json(Method::PUT, &path, &body)).await?;
-        if !answer.is_success() && !matches!(answer.status, 409 | 412 | 428) {
-            return Err(answer.refusal());
-        }
-        if !self.with_certificates {
-            return Ok(Identity { device: device.clone(), chain: vec![], key: Arc::default() });
-        }
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(our_mistake)?;
-        let mut request = CertificateParams::default();
-        request.distinguished_name = DistinguishedName::new();
-        let request = request.serialize_request(&key).and_then(|request| request.pem());
-        let body = json!({ "csr": request.map_err(our_mistake)? });
-        let path = format!("/api/v1/devices/{device}/certificates");
-        let answer = api.call(&Call::json(Method::POST, &path, &body)).await?.into_json()?;
-        let pem = answer.get("certificate").and_then(Value::as_str).unwrap_or_default();
-        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| {
-            Error::internal("api.answer_invalid", format!("the certificate of `{device}`: {error}"))
-        })?;
-        Ok(Identity { device: device.clone(), chain, key: Arc::new(key.serialize_der()) })
+        let registered = Registered { device, kind: &self.kind, name: "" };
+        Ok(enroll(api, &registered, self.with_certificates).await?.0)
     }
+}
+
+/// A device as the registry is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registered<'a> {
+    /// Its id.
+    pub(crate) device: &'a DeviceId,
+    /// What it is.
+    pub(crate) kind: &'a str,
+    /// What people call it.
+    pub(crate) name: &'a str,
+}
+
+/// Registers a device and obtains a certificate; says too whether the device is new.
+pub(crate) async fn enroll(
+    api: &Api,
+    Registered { device, kind, name }: &Registered<'_>,
+    with_certificate: bool,
+) -> Result<(Identity, bool), Error> {
+    let path = format!("/api/v1/devices/{device}");
+    let body = json!({ "kind": kind, "name": name });
+    let answer = api.call(&Call::json(Method::PUT, &path, &body)).await?;
+    if !answer.is_success() && !matches!(answer.status, 409 | 412 | 428) {
+        return Err(answer.refusal());
+    }
+    let (is_new, device) = (answer.status == 201, (*device).clone());
+    if !with_certificate {
+        return Ok((Identity { device, chain: vec![], key: Arc::default() }, is_new));
+    }
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(our_mistake)?;
+    let mut request = CertificateParams::default();
+    request.distinguished_name = DistinguishedName::new();
+    let request = request.serialize_request(&key).and_then(|request| request.pem());
+    let body = json!({ "csr": request.map_err(our_mistake)? });
+    let path = format!("/api/v1/devices/{device}/certificates");
+    let answer = api.call(&Call::json(Method::POST, &path, &body)).await?.into_json()?;
+    let pem = answer.get("certificate").and_then(Value::as_str).unwrap_or_default();
+    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| {
+        Error::internal("api.answer_invalid", format!("the certificate of `{device}`: {error}"))
+    })?;
+    Ok((Identity { device, chain, key: Arc::new(key.serialize_der()) }, is_new))
 }
 
 fn our_mistake(error: rcgen::Error) -> Error {

@@ -17,6 +17,7 @@ mod histogram;
 mod ledger;
 pub mod load;
 mod random;
+mod switches;
 mod usage;
 
 use axle_client::{client, connect, packet};
@@ -26,3 +27,4 @@ pub use enroll::{Enrollment, Identity};
 pub use histogram::Histogram;
 pub use ledger::{DriveReport, Ledger, LedgerPlan, Violations};
 pub use load::{LoadPlan, LoadReport, Progress, VerifyReport};
+pub use switches::Switches;

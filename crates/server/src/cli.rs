@@ -86,18 +86,75 @@ pub struct ServeArgs {
 /// What a simulated world consists of.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// E-bikes.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// E-bikes, in seven cities.
+    #[arg(long, value_name = "N", default_value_t = 60)]
     pub bikes: u32,
     /// Cars.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub cars: u32,
-    /// Households with smart meters.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Households with smart meters of ten sockets.
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub meters: u32,
+    /// What every life derives from: the same number, the same lives.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How much more often than in life devices report and vehicles are taken, 0.1 to 100.
+    /// Speeds and distances stay those of life.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub speed: f64,
+    /// What goes wrong on purpose; a little of everything where nothing is said.
+    #[command(flatten)]
+    pub switches: SwitchArgs,
     /// Where everything is kept; created on first start.
     #[arg(long, value_name = "DIR", default_value = "./data/demo")]
     pub data_dir: PathBuf,
+}
+
+/// What simulated devices do wrong on purpose, as shares from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "What goes wrong, as shares from 0 to 1")]
+pub struct SwitchArgs {
+    /// Of rides and drives: a component fails. Under load, of messages: they go to `fault`.
+    #[arg(long, value_name = "SHARE")]
+    pub faults: Option<f64>,
+    /// Of messages: they tell of something days ago.
+    #[arg(long, value_name = "SHARE")]
+    pub late: Option<f64>,
+    /// Of messages: their time is days ahead; a quarter of them is beyond belief, and quarantined.
+    #[arg(long, value_name = "SHARE")]
+    pub future: Option<f64>,
+    /// Of devices: their clock is wrong, and they say what it shows.
+    #[arg(long, value_name = "SHARE")]
+    pub wrong_clock: Option<f64>,
+    /// Of messages: they are sent twice.
+    #[arg(long, value_name = "SHARE")]
+    pub duplicates: Option<f64>,
+    /// Of messages: they arrive in another order than they were made in.
+    #[arg(long, value_name = "SHARE")]
+    pub out_of_order: Option<f64>,
+    /// Of messages: the end is missing, and they are quarantined.
+    #[arg(long, value_name = "SHARE")]
+    pub torn: Option<f64>,
+    /// Of devices: a second connection fights for their client id.
+    #[arg(long, value_name = "SHARE")]
+    pub double_client_ids: Option<f64>,
+}
+
+impl SwitchArgs {
+    /// The shares, `otherwise` where nothing was said.
+    #[must_use]
+    pub fn or(&self, otherwise: axle_fleet::Switches) -> axle_fleet::Switches {
+        axle_fleet::Switches {
+            faults: self.faults.unwrap_or(otherwise.faults),
+            late: self.late.unwrap_or(otherwise.late),
+            future: self.future.unwrap_or(otherwise.future),
+            duplicates: self.duplicates.unwrap_or(otherwise.duplicates),
+            out_of_order: self.out_of_order.unwrap_or(otherwise.out_of_order),
+            wrong_clock: self.wrong_clock.unwrap_or(otherwise.wrong_clock),
+            double_client_ids: self.double_client_ids.unwrap_or(otherwise.double_client_ids),
+            torn: self.torn.unwrap_or(otherwise.torn),
+        }
+    }
 }
 
 /// Which server a command talks to.

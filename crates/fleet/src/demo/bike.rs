@@ -1,176 +1,265 @@
-//! An e-bike that rides through a city, parks, rides again, has faults and blind spots.
+//! An e-bike that is ridden through its city, parked, charged, and repaired.
+
+mod past;
+mod rider;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::life::{Dice, Life, Saying, Verdict, round};
+use super::city::City;
+use super::fault::{self, Failure};
+use super::life::{Dice, Habits, Life, Sample, Saying, Verdict, known, round};
+use super::motion::{Manner, Motion};
+use super::street::{Streets, Walk};
 use crate::random::Key;
+pub(super) use past::Past;
+use rider::Rider;
 
-/// The middle of the city.
-const CITY: (f64, f64) = (52.52, 13.405);
-/// Kilometers per degree of latitude, and of longitude at that latitude.
-const KM_PER_DEGREE: (f64, f64) = (111.2, 67.7);
-/// Beyond this distance from the middle routes bend back, in kilometers.
-const CITY_KM: f64 = 7.0;
-/// Moments between two status messages.
-const STATUS_EVERY: u64 = 30;
+/// Distance between two crossings, kilometers.
+const BLOCK_KM: f64 = 0.13;
+/// How a bike moves.
+static MANNER: Manner = Manner { gathers: 0.9, brakes: 1.8, corner: 3.6, lights: 0.13 };
+/// What a full battery holds, watt hours.
+const CAPACITY_WH: f64 = 500.0;
+/// What a charger gives, watts.
+const CHARGER_W: f64 = 170.0;
+/// What the electronics take, riding and parked, watts.
+const ELECTRONICS_W: (f64, f64) = (4.0, 0.35);
+/// Nobody sets out on a bike with less, percent.
+const RESERVE_PCT: f64 = 15.0;
+/// Seconds between two status messages.
+const STATUS_S: f64 = 30.0;
+/// A mean ride, seconds.
+const RIDE_S: f64 = 700.0;
+/// So many bikes ride at least, however late it is: someone is looking.
+const RIDING_LEAST: f64 = 0.3;
+/// Within so many seconds those set out who ride when the present begins.
+const BEGIN_S: f64 = 25.0;
+/// Seconds of riding from one tunnel to the next.
+const TUNNEL_EVERY_S: f64 = 900.0;
+/// How many parking places have no network.
+const BASEMENTS: f64 = 0.08;
+/// Longest time that is lived at once, seconds: a computer that slept does not ride.
+const LIVED_MAX_S: f64 = 60.0;
 
-/// Known faults: code, severity, component, message.
-const FAULTS: [(&str, &str, &str, &str); 4] = [
-    ("E-0112", "warning", "motor", "motor temperature high"),
-    ("E-0207", "error", "battery", "cell imbalance above limit"),
-    ("E-0301", "warning", "brake", "brake pads worn"),
-    ("E-0415", "info", "display", "ambient light sensor not plausible"),
-];
-
-/// A bike.
+/// A bike. Everything that happens to it derives from its key and from the times it is told.
+#[derive(Clone, Debug)]
 pub(super) struct Bike {
     dice: Dice,
-    lat: f64,
-    lon: f64,
-    /// Radians from north.
-    heading: f64,
-    speed_kmh: f64,
-    wanted_kmh: f64,
-    battery_pct: f64,
+    city: &'static City,
+    habits: Habits,
+    walk: Walk,
+    motion: Motion,
+    rider: Rider,
+    battery_wh: f64,
     odometer_km: f64,
-    temperature_c: f64,
-    heart_rate: f64,
     is_riding: bool,
     is_locked: bool,
-    /// Moments until riding or parking ends.
-    left: u64,
-    /// Moments without network.
-    blind: u64,
-    moments: u64,
+    is_charging: bool,
+    /// Seconds until someone takes the bike, where that is certain.
+    taken_in_s: Option<f64>,
+    /// Seconds without network.
+    blind_s: f64,
+    /// What fails on this ride, after how many seconds.
+    failing: Option<(f64, &'static Failure)>,
+    /// What a workshop has to put in when the ride is over.
+    broken: Option<&'static str>,
+    status_in_s: f64,
+    lived_to_ms: Option<i64>,
+    firmware: &'static str,
 }
 
 impl Bike {
-    /// A bike somewhere in the city, in the middle of its day.
-    pub(super) fn new(key: Key) -> Self {
+    /// A bike of a city that nobody has ridden for a while.
+    pub(super) fn new(key: Key, city: &'static City, habits: Habits) -> Self {
         let mut dice = Dice::new(key.named("life"));
-        let is_riding = dice.chance(0.8);
+        let streets = Streets::new(city, BLOCK_KM, city.radius_km);
+        let at = streets.any(&mut dice);
+        let firmwares = ["2.7.1", "2.7.1", "2.7.1", "2.8.0", "2.6.4"];
         Self {
-            lat: CITY.0 + dice.between(-0.035, 0.035),
-            lon: CITY.1 + dice.between(-0.06, 0.06),
-            heading: dice.between(0.0, std::f64::consts::TAU),
-            speed_kmh: 0.0,
-            wanted_kmh: 18.0,
-            battery_pct: dice.between(25.0, 100.0),
-            odometer_km: dice.between(20.0, 9000.0),
-            temperature_c: dice.between(8.0, 22.0),
-            heart_rate: 90.0,
-            is_riding,
-            is_locked: !is_riding,
-            left: moments(&mut dice, 30.0, 1200.0),
-            blind: 0,
-            moments: moments(&mut dice, 0.0, 30.0),
+            city,
+            habits,
+            walk: Walk::new(streets, at),
+            motion: Motion::default(),
+            rider: Rider::new(&mut dice),
+            battery_wh: CAPACITY_WH * dice.between(0.35, 1.0),
+            odometer_km: dice.between(150.0, 9000.0),
+            is_riding: false,
+            is_locked: true,
+            is_charging: false,
+            taken_in_s: None,
+            blind_s: 0.0,
+            failing: None,
+            broken: None,
+            status_in_s: dice.between(0.0, STATUS_S),
+            lived_to_ms: None,
+            firmware: dice.pick(&firmwares).copied().unwrap_or("2.7.1"),
             dice,
         }
     }
 
-    /// The same bike on a ride of the past: `rides` before today, with fewer kilometers.
-    pub(super) fn earlier(key: Key, rides: u64) -> Self {
-        let mut bike = Self::new(key);
-        bike.odometer_km = (bike.odometer_km - 6.0 * rides as f64).max(0.0);
-        bike.dice = Dice::new(key.named("past").child(rides));
-        bike.battery_pct = bike.dice.between(40.0, 100.0);
-        bike
+    /// Enters the present: as many are about to be taken as are ridden at this hour.
+    pub(super) fn begin(&mut self, now_ms: i64) {
+        if self.dice.chance(self.riding_share(now_ms)) {
+            self.taken_in_s = Some(self.dice.between(0.0, BEGIN_S));
+        }
     }
 
-    /// A sample of the ride at this moment.
-    pub(super) fn sample(&self, now_ms: i64) -> Value {
-        let effort = (self.speed_kmh / 25.0).clamp(0.0, 1.4);
-        json!({
-            "time": now_ms,
-            "lat": round(self.lat, 6),
-            "lon": round(self.lon, 6),
-            "speed_kmh": round(self.speed_kmh, 2),
-            "altitude_m": round(38.0 + 12.0 * (self.lat * 180.0).sin() + 8.0 * (self.lon * 140.0).cos(), 1),
-            "battery_pct": round(self.battery_pct, 1),
-            "power_w": round(230.0 * effort * effort, 1),
-            "cadence_rpm": if self.speed_kmh > 2.0 { (55.0 + 25.0 * effort).round() } else { 0.0 },
-            "heart_rate_bpm": self.heart_rate.round(),
+    fn riding_share(&self, now_ms: i64) -> f64 {
+        self.city.local(now_ms).riding_share().max(RIDING_LEAST)
+    }
+
+    /// Goes on where the server saw it last.
+    pub(super) fn resume(&mut self, state: &serde_json::Value) {
+        if let (Some(lat), Some(lon)) = (known(state, "lat"), known(state, "lon")) {
+            self.walk = self.walk.moved((lat, lon));
+        }
+        if let Some(battery_pct) = known(state, "battery_pct") {
+            self.battery_wh = CAPACITY_WH * battery_pct / 100.0;
+        }
+        self.odometer_km = known(state, "odometer_km").unwrap_or(self.odometer_km);
+    }
+
+    /// Charge, percent.
+    fn battery_pct(&self) -> f64 {
+        100.0 * self.battery_wh / CAPACITY_WH
+    }
+
+    /// Lives on for at most a second; says whether something changed that is worth a message.
+    fn step(&mut self, now_ms: i64, seconds: f64) -> bool {
+        self.blind_s = (self.blind_s - seconds).max(0.0);
+        if self.is_riding {
+            self.ride(seconds);
+            if self.walk.ends() && self.walk.remaining_m() <= 0.0 {
+                self.park();
+                return true;
+            }
+            if self.dice.chance(seconds / TUNNEL_EVERY_S) {
+                self.blind_s = self.blind_s.max(self.dice.between(15.0, 75.0));
+            }
+            return false;
+        }
+        self.wait(seconds);
+        let share = self.riding_share(now_ms);
+        let taken = match &mut self.taken_in_s {
+            Some(left) => {
+                *left -= seconds;
+                *left <= 0.0
+            }
+            None => {
+                let hazard = share / (1.0 - share) / RIDE_S * self.habits.tempo;
+                self.dice.chance(hazard * seconds)
+            }
+        };
+        if taken && self.battery_pct() > RESERVE_PCT {
+            self.set_out();
+            return true;
+        }
+        false
+    }
+
+    /// Someone takes the bike.
+    fn set_out(&mut self) {
+        let km = self.dice.between(0.8, 4.6);
+        self.walk.set_out(km, &mut self.dice);
+        (self.is_riding, self.is_locked, self.is_charging) = (true, false, false);
+        (self.taken_in_s, self.blind_s) = (None, 0.0);
+        self.rider = Rider::new(&mut self.dice);
+        self.failing = None;
+        if self.dice.chance(self.habits.faults) {
+            let after = self.dice.between(20.0, 0.6 * RIDE_S);
+            self.failing = fault::of_bike(&mut self.dice).map(|failure| (after, failure));
+        }
+    }
+
+    /// The rider leaves it.
+    fn park(&mut self) {
+        (self.is_riding, self.is_locked) = (false, true);
+        self.motion.rest();
+        self.is_charging = self.battery_pct() < 30.0 || self.dice.chance(0.25);
+        if self.dice.chance(BASEMENTS) {
+            self.blind_s = self.dice.between(60.0, 300.0);
+        }
+    }
+
+    /// Rides on for at most a second.
+    fn ride(&mut self, seconds: f64) {
+        let cruise = self.rider.cruise(self.walk.slope(), self.battery_wh > 0.0);
+        let meters = self.motion.step(&mut self.walk, &mut self.dice, (&MANNER, cruise), seconds);
+        self.odometer_km += meters / 1000.0;
+        let temperature_c = self.dice.between(-0.15, 0.15);
+        self.rider.pedal(&self.motion, self.walk.slope(), seconds, temperature_c);
+        let watts = self.rider.motor_w() / 0.8 + ELECTRONICS_W.0;
+        self.battery_wh = (self.battery_wh - watts * seconds / 3600.0).max(0.0);
+    }
+
+    /// Stands for a while.
+    fn wait(&mut self, seconds: f64) {
+        let watts = if self.is_charging { CHARGER_W * self.habits.tempo } else { -ELECTRONICS_W.1 };
+        self.battery_wh = (self.battery_wh + watts * seconds / 3600.0).clamp(0.0, CAPACITY_WH);
+        // Whoever runs the fleet sees to the empty ones.
+        self.is_charging = (self.is_charging && self.battery_wh < CAPACITY_WH)
+            || self.battery_pct() <= RESERVE_PCT;
+    }
+
+    /// What a phone or the bike itself records of a ride.
+    fn record(&self, time_ms: i64) -> Sample {
+        let (lat, lon) = self.walk.position();
+        let local = self.city.local(time_ms);
+        let fields = json!({
+            "lat": round(lat, 6),
+            "lon": round(lon, 6),
+            "speed_kmh": round(self.motion.speed * 3.6, 2),
+            "altitude_m": round(self.walk.altitude_m(), 1),
+            "battery_pct": round(self.battery_pct(), 1),
+            "power_w": round(self.rider.power_w(), 1),
+            "cadence_rpm": self.rider.cadence_rpm().round(),
+            "heart_rate_bpm": self.rider.heart_bpm().round(),
             "odometer_km": round(self.odometer_km, 3),
-            "temperature_c": round(self.temperature_c, 2),
-        })
+            "temperature_c": round(self.city.temperature_c(&local) + self.rider.warmth_c(), 2),
+        });
+        Sample::new("ride", time_ms, fields)
     }
 
-    /// Rides on for a second.
-    pub(super) fn ride(&mut self) {
-        if self.dice.chance(0.02) {
-            // Lights, hills, wind.
-            let stops = self.dice.chance(0.25);
-            self.wanted_kmh = if stops { 0.0 } else { self.dice.between(12.0, 27.0) };
-        }
-        if self.wanted_kmh < 1.0 && self.dice.chance(0.06) {
-            self.wanted_kmh = self.dice.between(14.0, 24.0);
-        }
-        let change = (self.wanted_kmh - self.speed_kmh).clamp(-5.5, 2.8);
-        self.speed_kmh = (self.speed_kmh + change * 0.6 + self.dice.between(-0.4, 0.4)).max(0.0);
-        let (north, east) =
-            ((self.lat - CITY.0) * KM_PER_DEGREE.0, (self.lon - CITY.1) * KM_PER_DEGREE.1);
-        if north.hypot(east) > CITY_KM {
-            self.heading = (-east).atan2(-north);
-        } else if self.dice.chance(0.03) {
-            let quarter = std::f64::consts::FRAC_PI_2;
-            self.heading += if self.dice.chance(0.5) { quarter } else { -quarter };
-        }
-        self.heading += self.dice.between(-0.05, 0.05);
-        let km = self.speed_kmh / 3600.0;
-        self.lat += km * self.heading.cos() / KM_PER_DEGREE.0;
-        self.lon += km * self.heading.sin() / KM_PER_DEGREE.1;
-        self.odometer_km += km;
-        self.battery_pct = (self.battery_pct - km * 1.1).max(0.0);
-        self.heart_rate += (80.0 + 2.6 * self.speed_kmh - self.heart_rate) * 0.03;
-        self.temperature_c =
-            (self.temperature_c + self.dice.between(-0.02, 0.02)).clamp(-5.0, 38.0);
-    }
-
-    fn status(&self, now_ms: i64) -> Value {
-        json!({
-            "time": now_ms,
-            "battery_pct": round(self.battery_pct, 1),
+    fn status(&self, time_ms: i64) -> Sample {
+        let (lat, lon) = self.walk.position();
+        let fields = json!({
+            "battery_pct": round(self.battery_pct(), 1),
             "odometer_km": round(self.odometer_km, 3),
-            "lat": round(self.lat, 6),
-            "lon": round(self.lon, 6),
-            "speed_kmh": round(self.speed_kmh, 2),
+            "lat": round(lat, 6),
+            "lon": round(lon, 6),
+            "speed_kmh": round(self.motion.speed * 3.6, 2),
             "locked": self.is_locked,
-            "firmware": "2.7.1",
-        })
+            "firmware": self.firmware,
+        });
+        Sample::new("status", time_ms, fields)
     }
 
-    fn turn(&mut self) {
-        self.left = self.left.saturating_sub(1);
-        if self.battery_pct < 8.0 {
-            // Someone swaps the battery.
-            (self.battery_pct, self.left) = (100.0, 0);
-        }
-        if self.left == 0 {
-            self.is_riding = !self.is_riding;
-            self.is_locked = !self.is_riding;
-            self.speed_kmh = 0.0;
-            let (low, high) = if self.is_riding { (300.0, 1800.0) } else { (60.0, 400.0) };
-            self.left = moments(&mut self.dice, low, high);
-        }
-        self.blind = self.blind.saturating_sub(1);
-        if self.blind == 0 && self.is_riding && self.dice.chance(0.0015) {
-            self.blind = moments(&mut self.dice, 20.0, 90.0);
+    /// What is due to fail; a grave failure ends the ride soon.
+    fn fail(&mut self, now_ms: i64, seconds: f64, says: &mut Vec<Saying>) {
+        let Some((after, failure)) = &mut self.failing else { return };
+        *after -= seconds;
+        if *after <= 0.0 {
+            says.push(Saying::Sample(failure.sample(now_ms)));
+            if failure.is_grave() {
+                self.broken = Some(failure.component);
+            }
+            self.failing = None;
         }
     }
 
-    fn fault(&mut self, now_ms: i64) -> Option<Value> {
-        if !self.dice.chance(0.0008) {
-            return None;
+    /// A workshop puts in what the parked bike needs.
+    fn repair(&mut self, now_ms: i64, says: &mut Vec<Saying>) {
+        if let Some(component) = self.broken.take_if(|_| !self.is_riding) {
+            says.push(Saying::Swapped(component, now_ms));
+            match component {
+                // The odometer is in there: the new one has counted nothing yet.
+                "controller" => self.odometer_km = 0.0,
+                "battery" => self.battery_wh = 0.97 * CAPACITY_WH,
+                _ => {}
+            }
         }
-        let place = self.dice.between(0.0, 3.999);
-        let fault = FAULTS.iter().zip(0_i32..).find(|(_, index)| f64::from(index + 1) > place);
-        let ((code, severity, component, message), _) = fault?;
-        Some(json!({
-            "time": now_ms, "code": code, "severity": severity,
-            "component": component, "message": message,
-        }))
     }
 }
 
@@ -180,30 +269,44 @@ impl Life for Bike {
     }
 
     fn live(&mut self, now_ms: i64, says: &mut Vec<Saying>) {
-        self.turn();
-        self.moments += 1;
-        if self.is_riding {
-            self.ride();
-            says.push(Saying::Sample("ride", self.sample(now_ms)));
-            if let Some(fault) = self.fault(now_ms) {
-                says.push(Saying::Sample("fault", fault));
-            }
+        let since_ms = self.lived_to_ms.map_or(1000, |before| now_ms - before);
+        self.lived_to_ms = Some(now_ms);
+        let mut left = (since_ms as f64 / 1000.0).clamp(0.0, LIVED_MAX_S);
+        self.status_in_s -= left * self.habits.tempo;
+        let mut is_news = false;
+        while left > 0.0 {
+            let seconds = left.min(1.0);
+            left -= seconds;
+            is_news |= self.step(now_ms, seconds);
+            self.fail(now_ms, seconds, says);
         }
-        if self.moments.is_multiple_of(STATUS_EVERY) {
-            says.push(Saying::Sample("status", self.status(now_ms)));
+        if self.is_riding {
+            says.push(Saying::Sample(self.record(now_ms)));
+        }
+        self.repair(now_ms, says);
+        if is_news || self.status_in_s <= 0.0 {
+            self.status_in_s = STATUS_S;
+            says.push(Saying::Sample(self.status(now_ms)));
         }
     }
 
     fn is_blind(&self) -> bool {
-        self.blind > 0
+        self.blind_s > 0.0
     }
 
     fn execute(&mut self, name: &str) -> (Duration, Verdict) {
         let time = Duration::from_millis(300);
         match name {
             "lock" if self.is_riding => (time, Verdict::Rejected("someone is riding")),
+            "unlock" if self.battery_pct() <= RESERVE_PCT => {
+                (time, Verdict::Rejected("the battery is almost empty"))
+            }
             "lock" | "unlock" => {
                 self.is_locked = name == "lock";
+                // Who unlocks a bike rides it.
+                let delay = self.dice.between(5.0, 20.0);
+                self.taken_in_s = Some(delay).filter(|_| !self.is_locked && !self.is_riding);
+                self.status_in_s = 0.0;
                 (time, Verdict::Succeeded(json!({ "locked": self.is_locked })))
             }
             "ring" => (time, Verdict::Succeeded(json!({ "rung": true }))),
@@ -212,57 +315,5 @@ impl Life for Bike {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-fn moments(dice: &mut Dice, low: f64, high: f64) -> u64 {
-    dice.between(low, high) as u64 + 1
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn day(seed: u64) -> Vec<Saying> {
-        let mut bike = Bike::new(Key::new(seed));
-        let mut says = Vec::new();
-        (0..20_000).for_each(|moment| bike.live(moment * 1000, &mut says));
-        says
-    }
-
-    #[test]
-    fn a_day_is_the_same_for_the_same_seed() {
-        assert_eq!(day(5), day(5));
-        assert_ne!(day(5), day(6));
-    }
-
-    #[test]
-    fn a_ride_stays_in_the_city_and_within_the_schema() {
-        let schemas = axle_domain::Schemas::builtin();
-        let ride = schemas.find("ride").unwrap();
-        let mut rides = 0;
-        for saying in day(7) {
-            let Saying::Sample("ride", sample) = saying else { continue };
-            rides += 1;
-            for (name, value) in sample.as_object().unwrap() {
-                let Some(field) = ride.field(name) else { continue };
-                let axle_domain::FieldKind::Float { min, max, .. } = ride.fields[field].kind else {
-                    continue;
-                };
-                assert!((min..=max).contains(&value.as_f64().unwrap()), "{name} {value}");
-            }
-            let (lat, lon) = (sample["lat"].as_f64().unwrap(), sample["lon"].as_f64().unwrap());
-            assert!((lat - CITY.0).abs() < 0.1 && (lon - CITY.1).abs() < 0.15, "{lat} {lon}");
-        }
-        assert!(rides > 5000, "{rides}");
-    }
-
-    #[test]
-    fn a_day_has_faults_and_statuses() {
-        let says: Vec<Saying> = (0..5).flat_map(day).collect();
-        let count = |wanted: &str| {
-            says.iter()
-                .filter(|saying| matches!(saying, Saying::Sample(s, _) if *s == wanted))
-                .count()
-        };
-        assert!(count("fault") > 10 && count("status") > 3000);
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! A device of the demonstration and its connection: store and forward, commands, coming back.
+//! A device with a connection: it sends what its life says, keeps what it cannot send, and
+//! executes each command once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -8,23 +9,26 @@ use std::time::Duration;
 
 use axle_domain::{CommandId, DeviceId};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::FleetStatus;
 use super::life::{Dice, Life, Pace, Saying, Verdict};
+use super::meter::PastDays;
+use super::plant::Swap;
+use super::post::{Letter, Post};
+use super::trickle::Trickle;
 use crate::client::{Client, Incoming};
-use crate::clock::{now_ms, parse_rfc3339_micros, rfc3339};
+use crate::clock::{now_ms, parse_rfc3339_micros};
 use crate::connect::Dialer;
 use crate::packet::Version;
 use crate::random::Key;
 
 /// Messages that wait for their acknowledgement.
 const WINDOW: usize = 20;
-/// Samples that are kept while there is no connection; the oldest go first.
-const STORED_MAX: usize = 20_000;
-/// Samples of one envelope.
-const ENVELOPE_SAMPLES: usize = 100;
+/// Messages of the past that do, so that the present is not behind them.
+const PAST_WINDOW: usize = 4;
 /// Commands that are remembered, so that none is executed twice.
 const COMMANDS_MAX: usize = 1000;
 /// A connection that owes an acknowledgement this long is given up.
@@ -32,11 +36,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two PINGREQs.
 const PING_PAUSE: Duration = Duration::from_secs(20);
 
-/// A message on its way.
-#[derive(Clone, Debug)]
-struct Letter {
-    topic: String,
-    payload: Vec<u8>,
+/// What a device shares with the others.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    /// Counters.
+    pub(super) status: Arc<FleetStatus>,
+    /// How fast life goes.
+    pub(super) pace: Pace,
+    /// Where workshops report.
+    pub(super) workshop: mpsc::Sender<Swap>,
+    /// How fast the past may be sent, over all devices.
+    pub(super) trickle: Trickle,
+    /// The end.
+    pub(super) stop: CancellationToken,
 }
 
 /// A device.
@@ -44,137 +56,138 @@ pub(super) struct Resident {
     name: DeviceId,
     dialer: Dialer,
     life: Box<dyn Life>,
+    /// Messages of the past, not sent yet.
+    past: Option<PastDays>,
     dice: Dice,
-    pace: Pace,
-    /// What waits to be sent or acknowledged.
-    outbox: VecDeque<Letter>,
-    /// Samples from the time without a connection, by stream.
-    stored: BTreeMap<&'static str, VecDeque<Value>>,
+    post: Post,
+    around: Surroundings,
     known: VecDeque<String>,
     /// Answers that are due later.
-    later: Vec<(Instant, Letter)>,
+    later: Vec<(Instant, String, Value)>,
 }
 
 impl Resident {
     /// A device that is not connected.
     pub(super) fn new(
-        name: DeviceId,
+        (name, key): (DeviceId, Key),
         dialer: Dialer,
-        life: Box<dyn Life>,
-        (key, pace): (Key, Pace),
+        (life, past): (Box<dyn Life>, Option<PastDays>),
+        post: Post,
+        around: Surroundings,
     ) -> Self {
-        Self {
-            name,
-            dialer,
-            life,
-            dice: Dice::new(key.named("network")),
-            pace,
-            outbox: VecDeque::new(),
-            stored: BTreeMap::new(),
-            known: VecDeque::new(),
-            later: vec![],
-        }
+        let dice = Dice::new(key.named("network"));
+        let (known, later) = (VecDeque::new(), vec![]);
+        Self { name, dialer, life, past, dice, post, around, known, later }
     }
 
     /// Lives until the end.
-    pub(super) async fn run(mut self, status: Arc<FleetStatus>, stop: CancellationToken) {
+    pub(super) async fn run(mut self) {
+        let (pace, stop) = (self.around.pace, self.around.stop.clone());
         // Not all at once: real fleets have no common clock.
-        let first = self.pace.of(self.life.moment()).mul_f64(self.dice.share());
-        let mut pause = first;
+        let mut pause = pace.of(self.life.moment().min(FIRST_MAX)).mul_f64(self.dice.share());
         while !stop.is_cancelled() {
             if tokio::time::timeout(pause, stop.cancelled()).await.is_ok() {
                 return;
             }
             if self.life.is_blind() {
                 self.live_alone();
-                pause = self.pace.of(self.life.moment());
+                pause = pace.of(self.life.moment());
                 continue;
             }
             let mut is_counted = false;
             let result = tokio::select! {
                 () = stop.cancelled() => Ok(()),
-                result = self.session(&status, &mut is_counted) => result,
+                result = self.session(&mut is_counted) => result,
             };
             if is_counted {
-                status.connected.fetch_sub(1, Ordering::Relaxed);
+                self.around.status.connected.fetch_sub(1, Ordering::Relaxed);
             }
             if let Err(error) = result {
-                tracing::debug!(device = %self.name, %error, "the demonstration's device is offline");
-                FleetStatus::count(&status.errors);
+                tracing::debug!(device = %self.name, %error, "a simulated device is offline");
+                FleetStatus::count(&self.around.status.errors);
                 self.live_alone();
             }
-            pause = self.pace.of(self.life.moment()).mul_f64(self.dice.between(0.5, 1.5));
+            pause = pace.of(self.life.moment().min(RETRY_MAX)).mul_f64(self.dice.between(0.5, 1.5));
         }
     }
 
     /// Lives one moment without a connection.
     fn live_alone(&mut self) {
+        for saying in self.live() {
+            match saying {
+                Saying::Sample(sample) => self.post.store(&sample),
+                Saying::Bytes(stream, bytes) => self.post.bytes(stream, bytes),
+                Saying::Swapped(component, time_ms) => self.report(component, time_ms),
+            }
+        }
+    }
+
+    /// Lives one moment; says whether the network is lost.
+    fn live_connected(&mut self) -> bool {
+        for saying in self.live() {
+            match saying {
+                Saying::Sample(sample) => {
+                    if sample.stream == "fault" {
+                        FleetStatus::count(&self.around.status.faults);
+                    }
+                    self.post.sample(&sample);
+                }
+                Saying::Bytes(stream, bytes) => self.post.bytes(stream, bytes),
+                Saying::Swapped(component, time_ms) => self.report(component, time_ms),
+            }
+        }
+        self.life.is_blind()
+    }
+
+    fn live(&mut self) -> Vec<Saying> {
         let mut says = Vec::new();
         self.life.live(now_ms(), &mut says);
-        for saying in says {
-            match saying {
-                Saying::Sample(stream, sample) => {
-                    let stored = self.stored.entry(stream).or_default();
-                    if stored.len() >= STORED_MAX {
-                        stored.pop_front();
-                    }
-                    stored.push_back(sample);
-                }
-                Saying::Bytes(stream, payload) => self.post(stream, payload),
-            }
+        says
+    }
+
+    fn report(&self, component: &'static str, time_ms: i64) {
+        let swap = Swap { device: self.name.clone(), component, time_ms };
+        if let Err(error) = self.around.workshop.try_send(swap) {
+            tracing::debug!(device = %self.name, %error, "the workshop has too much to do");
         }
     }
 
-    fn post(&mut self, stream: &str, payload: Vec<u8>) {
-        if self.outbox.len() >= STORED_MAX {
-            self.outbox.pop_front();
-        }
-        self.outbox.push_back(Letter { topic: format!("v1/d/{}/t/{stream}", self.name), payload });
-    }
-
-    /// Makes envelopes of what was stored; `sent_at` lets the server correct our clock.
-    fn forward(&mut self) {
-        for (stream, mut stored) in std::mem::take(&mut self.stored) {
-            while !stored.is_empty() {
-                let count = stored.len().min(ENVELOPE_SAMPLES);
-                let samples: Vec<Value> = stored.drain(..count).collect();
-                let envelope = json!({ "sent_at": rfc3339(now_ms()), "samples": samples });
-                self.post(stream, envelope.to_string().into_bytes());
-            }
-        }
-    }
-
-    async fn session(&mut self, status: &FleetStatus, is_counted: &mut bool) -> io::Result<()> {
+    async fn session(&mut self, is_counted: &mut bool) -> io::Result<()> {
         let mut client = Client::connect(&self.dialer, Version::V5, self.name.as_str()).await?;
-        FleetStatus::count(&status.connected);
+        FleetStatus::count(&self.around.status.connected);
         *is_counted = true;
         client.subscribe(&format!("v1/d/{}/c/#", self.name));
-        self.forward();
+        self.post.forward();
         let mut flights: BTreeMap<u16, Letter> = BTreeMap::new();
-        let mut moments = tokio::time::interval(self.pace.of(self.life.moment()));
+        let mut moments = tokio::time::interval(self.around.pace.of(self.life.moment()));
         moments.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let trickle = self.around.trickle.clone();
         let (mut heard, mut pinged) = (Instant::now(), Instant::now());
+        let mut pings = tokio::time::interval(PING_PAUSE / 4);
         let result = loop {
             while flights.len() < WINDOW
-                && let Some(letter) = self.outbox.pop_front()
+                && let Some(letter) = self.post.next()
             {
-                let id = client.publish(&letter.topic, &letter.payload);
+                let id = client.publish(&letter.topic, &self.post.payload(&letter));
                 flights.insert(id, letter);
             }
             if let Err(error) = client.flush().await {
                 break Err(error);
             }
-            let answer_due = self.later.iter().map(|(due, _)| *due).min();
+            let answer_due = self.later.iter().map(|(due, ..)| *due).min();
             tokio::select! {
                 incoming = client.next() => {
                     heard = Instant::now();
                     match incoming {
-                        Ok(incoming) => self.take(incoming, &mut client, (&mut flights, status)),
+                        Ok(incoming) => self.take(incoming, &mut client, &mut flights),
                         Err(error) => break Err(error),
                     }
                 }
                 () = sleep_until(answer_due) => self.answer_due(),
-                now = moments.tick() => {
+                () = trickle.turn(), if self.past.is_some() && flights.len() < PAST_WINDOW => {
+                    self.remember();
+                }
+                now = pings.tick() => {
                     if flights.is_empty() {
                         heard = now;
                     } else if now.duration_since(heard) > PATIENCE {
@@ -184,6 +197,8 @@ impl Resident {
                         pinged = now;
                         client.ping();
                     }
+                }
+                _moment = moments.tick() => {
                     if self.live_connected() {
                         break Ok(());
                     }
@@ -191,49 +206,43 @@ impl Resident {
             }
         };
         // What was not acknowledged is sent again, before everything else.
-        flights.into_values().rev().for_each(|letter| self.outbox.push_front(letter));
+        flights.into_values().rev().for_each(|letter| self.post.put_back(letter));
         if result.is_ok() {
             client.close().await;
         }
         result
     }
 
-    /// Lives one moment; says whether the network is lost.
-    fn live_connected(&mut self) -> bool {
-        let mut says = Vec::new();
-        self.life.live(now_ms(), &mut says);
-        for saying in says {
-            match saying {
-                Saying::Sample(stream, sample) => {
-                    self.post(stream, sample.to_string().into_bytes())
-                }
-                Saying::Bytes(stream, payload) => self.post(stream, payload),
-            }
+    /// Sends a message of the past.
+    fn remember(&mut self) {
+        match self.past.as_mut().and_then(Iterator::next) {
+            Some(bytes) => self.post.bytes("energy", bytes),
+            None => self.past = None,
         }
-        self.life.is_blind()
     }
 
     fn take(
         &mut self,
         incoming: Incoming,
         client: &mut Client,
-        (flights, status): (&mut BTreeMap<u16, Letter>, &FleetStatus),
+        flights: &mut BTreeMap<u16, Letter>,
     ) {
         match incoming {
             Incoming::Acked(id, _code) => {
-                if flights.remove(&id).is_some() {
-                    FleetStatus::count(&status.acked);
+                if flights.remove(&id).is_some_and(|letter| letter.is_telemetry()) {
+                    FleetStatus::count(&self.around.status.acked);
                 }
             }
             Incoming::Message { payload, id, .. } => {
-                self.execute(&payload, status);
+                self.execute(&payload);
                 client.acknowledge(id);
             }
             Incoming::Subscribed(_) | Incoming::Other => {}
         }
     }
 
-    fn execute(&mut self, payload: &[u8], status: &FleetStatus) {
+    /// Executes a command, unless it was here before.
+    fn execute(&mut self, payload: &[u8]) {
         let command: Value = serde_json::from_slice(payload).unwrap_or_default();
         let text = |name: &str| command.get(name).and_then(Value::as_str).unwrap_or_default();
         let Ok(id) = CommandId::parse(text("id")) else { return };
@@ -263,26 +272,26 @@ impl Resident {
             answer.insert("dry_run".to_owned(), Value::Bool(true));
         }
         let topic = format!("v1/d/{}/c/{id}/r", self.name);
-        let letter = |answer: &Value| Letter {
-            topic: topic.clone(),
-            payload: answer.to_string().into_bytes(),
-        };
-        // Answers go before telemetry: someone is waiting for them.
         if time.is_zero() {
-            self.outbox.push_front(letter(&answer));
+            self.post.answer(topic, &answer);
         } else {
-            self.outbox.push_front(letter(&json!({ "status": "running" })));
-            self.later.push((Instant::now() + time, letter(&answer)));
+            self.post.answer(topic.clone(), &json!({ "status": "running" }));
+            self.later.push((Instant::now() + time, topic, answer));
         }
-        FleetStatus::count(&status.commands);
+        FleetStatus::count(&self.around.status.commands);
     }
 
     fn answer_due(&mut self) {
         let now = Instant::now();
-        let due = self.later.extract_if(.., |(due, _)| *due <= now);
-        due.for_each(|(_, letter)| self.outbox.push_front(letter));
+        for (_, topic, answer) in self.later.extract_if(.., |(due, ..)| *due <= now) {
+            self.post.answer(topic, &answer);
+        }
     }
 }
+
+/// Longest wait before the first connection, and before one that broke is made again.
+const FIRST_MAX: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 async fn sleep_until(due: Option<Instant>) {
     match due {
