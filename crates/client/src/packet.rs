@@ -332,7 +332,8 @@ mod tests {
                 ConnAck { is_present: false, code: 0x87, terms: refused },
             ),
             (
-                b"\x20\x17\x00\x00\x14\x21\x01\x00\x27\x00\x02\x00\x00\x24\x01\x26\x00\x01a\x00\x00\x13\x04\xb0",
+                b"\x20\x16\x00\x00\x13\x21\x01\x00\x27\x00\x02\x00\x00\
+                  \x24\x01\x26\x00\x01a\x00\x00\x13\x04\xb0",
                 Version::V5,
                 ConnAck { is_present: false, code: 0, terms },
             ),

@@ -46,6 +46,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Print a fresh one-time link to the console.
     Login(Target),
+    /// Run the agent of a device on the device's own computer: values up, commands down.
+    Agent(axle_agent::AgentArgs),
     /// Check log, store and state of a data directory, changing nothing.
     Verify(VerifyArgs),
     /// Put load on a server through its real doors, and prove that nothing was lost.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod agent;
 mod config;
 mod connections;
 mod demo;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::LoadTest(args) => load_test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),

@@ -6,7 +6,6 @@
 
 mod check;
 mod nearest;
-mod quantity;
 mod section;
 mod source;
 
@@ -18,7 +17,7 @@ use axle_http::{HttpSettings, OpsSettings};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use quantity::{ByteSize, SignedSpan, Span};
+pub use axle_agent::{ByteSize, SignedSpan, Span};
 pub use section::{LogSection, MqttSection, PlainAccess, ServerSection, StoreSection};
 pub use source::Origin;
 
