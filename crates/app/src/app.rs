@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use axle_domain::port::{
-    CertificateAuthority, Clock, CommandStore, ConnectionJournal, Counters, CredentialStore,
-    DeviceLink, DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore,
-    UserStore,
+    CertificateAuthority, Clock, CommandStore, ComponentRegistry, ConnectionJournal, Counters,
+    CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState, SessionStore,
+    TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Offset, Schemas};
 
 use crate::command::Commands;
+use crate::component::Components;
 use crate::device::Devices;
 use crate::dispatch::Dispatch;
+use crate::feed::Feeds;
 use crate::fleet_map::FleetMap;
 use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
@@ -34,6 +36,8 @@ pub struct Ports {
     pub store: Arc<dyn TelemetryStore>,
     /// Devices and certificates.
     pub devices: Arc<dyn DeviceRegistry>,
+    /// Components and what plants say.
+    pub components: Arc<dyn ComponentRegistry>,
     /// Tokens.
     pub tokens: Arc<dyn TokenStore>,
     /// People.
@@ -75,6 +79,10 @@ pub struct App {
     pub devices: Devices,
     /// The registry in memory, for the gateway.
     pub registry: Arc<Registry>,
+    /// Components.
+    pub components: Components,
+    /// What plants say.
+    pub feeds: Feeds,
     /// Tokens.
     pub tokens: Tokens,
     /// Sessions of people.
@@ -143,11 +151,9 @@ impl App {
                 Arc::clone(&link),
                 Arc::clone(&clock),
             ),
-            tokens: Tokens::new(
-                Arc::clone(&ports.tokens),
-                Arc::clone(&registry),
-                Arc::clone(&clock),
-            ),
+            components: Components::new(&ports),
+            feeds: Feeds::new(&ports, Arc::clone(&registry), Arc::clone(&fleet_map)),
+            tokens: Tokens::new(&ports, Arc::clone(&registry)),
             sessions: Sessions::new(Arc::clone(&ports.sessions), Arc::clone(&clock)),
             commands: Commands::new(
                 commands,

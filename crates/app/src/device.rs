@@ -30,6 +30,8 @@ pub struct DeviceChange {
     pub name: Option<String>,
     /// A new kind.
     pub kind: Option<String>,
+    /// A new model.
+    pub model: Option<String>,
     /// Only if the entry has this version still.
     pub if_version: Option<u64>,
 }
@@ -60,14 +62,24 @@ impl Devices {
     /// # Errors
     /// `Conflict` when the id is taken.
     pub async fn register(&self, new: NewDevice) -> Result<Device, Error> {
+        self.register_model(new, String::new()).await
+    }
+
+    /// Registers a device of a model.
+    ///
+    /// # Errors
+    /// `Conflict` when the id is taken.
+    pub async fn register_model(&self, new: NewDevice, model: String) -> Result<Device, Error> {
         check_text("name", &new.name)?;
         check_text("kind", &new.kind)?;
+        check_text("model", &model)?;
         let now = self.clock.now();
         let device = Device {
             id: new.id,
             status: DeviceStatus::Active,
             name: new.name,
             kind: new.kind,
+            model,
             created_at: now,
             updated_at: now,
             version: 1,
@@ -143,6 +155,10 @@ impl Devices {
         if let Some(kind) = change.kind {
             check_text("kind", &kind)?;
             device.kind = kind;
+        }
+        if let Some(model) = change.model {
+            check_text("model", &model)?;
+            device.model = model;
         }
         self.put(device).await
     }

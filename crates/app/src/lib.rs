@@ -8,9 +8,11 @@
 
 mod app;
 mod command;
+mod component;
 pub mod decode;
 mod device;
 mod dispatch;
+mod feed;
 mod fleet_map;
 mod ingest;
 mod metrics;
@@ -27,8 +29,10 @@ mod upload;
 
 pub use app::{App, Ports, Positions};
 pub use command::{Commands, NewCommand};
+pub use component::Components;
 pub use device::{DeviceChange, Devices, NewDevice};
 pub use dispatch::Dispatch;
+pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch};
 pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
 pub use ingest::{Ingest, Publisher};
 pub use metrics::DoorMetrics;

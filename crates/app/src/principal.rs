@@ -62,6 +62,10 @@ impl Principal {
                 "token.scope_missing",
                 "a query needs a token with the scope `admin` or `read:DEVICE`",
             ),
+            Self::Token(_) if matches!(access, Access::Feed(_)) => (
+                "token.scope_missing",
+                "this needs a token with the scope `feed:PLANT` of that plant, or `admin`",
+            ),
             Self::Token(_) => ("token.scope_missing", "this needs a token with the scope `admin`"),
             Self::User(_) | Self::Link => ("role.denied", who_may(access)),
         };

@@ -135,6 +135,7 @@ mod tests {
             status,
             name: String::new(),
             kind: String::new(),
+            model: String::new(),
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             version: 1,

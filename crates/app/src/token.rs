@@ -6,6 +6,7 @@ use axle_domain::port::{Clock, TokenStore};
 use axle_domain::{Error, Kind, Scope, Token, TokenHash};
 use sha2::{Digest, Sha256};
 
+use crate::app::Ports;
 use crate::principal::{Principal, device_not_found};
 use crate::random::random_text;
 use crate::registry::Registry;
@@ -18,11 +19,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn new(
-        store: Arc<dyn TokenStore>,
-        registry: Arc<Registry>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(ports: &Ports, registry: Arc<Registry>) -> Self {
+        let (store, clock) = (Arc::clone(&ports.tokens), Arc::clone(&ports.clock));
         Self { store, registry, clock }
     }
 

@@ -1,6 +1,6 @@
 //! What someone wants to do: the one vocabulary of rights for tokens and people.
 
-use crate::DeviceId;
+use crate::{DeviceId, PlantName};
 
 /// What someone wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Access<'a> {
     Read(&'a DeviceId),
     /// Command a device.
     Command(&'a DeviceId),
+    /// Feed master data as a plant, and see what waits of it.
+    Feed(&'a PlantName),
     /// Read every device, and what concerns the instance as a whole.
     ReadAll,
     /// Ask in SQL; whose rows the answer holds is another question.
@@ -27,7 +29,7 @@ impl<'a> Access<'a> {
     pub fn device(self) -> Option<&'a DeviceId> {
         match self {
             Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
-            Self::ReadAll | Self::Query | Self::Operate | Self::Administer => None,
+            Self::Feed(_) | Self::ReadAll | Self::Query | Self::Operate | Self::Administer => None,
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Device {
     pub name: String,
     /// What it is (`bike`, `car`, `meter`, …); empty if unknown.
     pub kind: String,
+    /// Which model of its kind; empty if unknown.
+    pub model: String,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When the entry changed last.

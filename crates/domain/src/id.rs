@@ -77,6 +77,22 @@ id!(
     /// A person who signs in: `[a-z0-9._@-]{1,64}`.
     UserName, "user.name_invalid", "user name", is_user_name, "[a-z0-9._@-]{{1,64}}"
 );
+id!(
+    /// The serial number of a component: `[A-Za-z0-9._:-]{1,128}`, compared byte by byte.
+    Serial, "serial.invalid", "serial", is_device_id, "[A-Za-z0-9._:-]{{1,128}}"
+);
+id!(
+    /// What a device or a component is, as plants name it: `[a-z][a-z0-9_-]{0,31}`.
+    KindName, "kind.invalid", "kind", is_kind_name, "[a-z][a-z0-9_-]{{0,31}}"
+);
+id!(
+    /// A plant, or any other system that feeds master data: `[A-Za-z0-9_-]{1,64}`.
+    PlantName, "plant.name_invalid", "plant name", is_token, "[A-Za-z0-9_-]{{1,64}}"
+);
+id!(
+    /// A batch of a plant: `[A-Za-z0-9_-]{1,64}`.
+    BatchId, "batch.id_invalid", "batch id", is_token, "[A-Za-z0-9_-]{{1,64}}"
+);
 
 fn is_device_id(text: &str) -> bool {
     (1..=limit::DEVICE_ID_BYTES_MAX).contains(&text.len())
@@ -94,6 +110,14 @@ fn is_user_name(text: &str) -> bool {
         && text.bytes().all(|b| {
             b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'@' | b'-')
         })
+}
+
+fn is_kind_name(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
 }
 
 fn is_token(text: &str) -> bool {

@@ -8,9 +8,11 @@
 
 mod access;
 mod command;
+mod component;
 mod connection_event;
 mod device;
 mod error;
+mod feed;
 mod id;
 mod latest;
 pub mod limit;
@@ -27,12 +29,19 @@ mod user;
 
 pub use access::Access;
 pub use command::{Command, CommandStatus, Reply, Transition};
+pub use component::{Component, ComponentStatus, Installation};
 pub use connection_event::{
     ConnectionCause, ConnectionEvent, ConnectionOutcome, GATHER_TIME, ProtocolVersion, RefusalStage,
 };
 pub use device::{Certificate, Device, DeviceStatus, Fingerprint};
 pub use error::{Error, Kind};
-pub use id::{CommandId, DeviceId, StreamName, UploadId, UserName};
+pub use feed::{
+    Approval, Change, ComponentFacts, Decided, DeviceFacts, FeedRecord, Known, Neighbor, Reason,
+    ReviewId, ReviewItem, ReviewStatus, judge,
+};
+pub use id::{
+    BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName, UploadId, UserName,
+};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Message, Offset, Source};
 pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};

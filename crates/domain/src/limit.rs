@@ -139,6 +139,23 @@ pub const CONNECTION_EVENTS_IN_MEMORY_MAX: usize = 8192;
 /// What is kept of a text that a client has sent before it was let in.
 pub const CONNECTION_TEXT_BYTES_MAX: usize = 192;
 
+/// Largest batch of a plant.
+pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most records of one batch; a batch is one change of the state, and others wait for it.
+pub const FEED_RECORDS_MAX: usize = 5_000;
+/// Longest record of a batch that is kept for review whole.
+pub const FEED_RECORD_BYTES_MAX: usize = 4 * 1024;
+/// Records of one plant that may wait for a person; beyond, its batches are turned away.
+pub const FEED_REVIEWS_WAITING_MAX: u32 = 100_000;
+/// How far ahead of the server's clock master data may speak.
+pub const FEED_TIME_AHEAD_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Installations that may stand in the way of one record and be named; beyond, the first are.
+pub const FEED_NEIGHBORS_MAX: u32 = 16;
+/// Longest name or model in master data.
+pub const MASTER_TEXT_BYTES_MAX: usize = 256;
+/// Longest note of a person who decides.
+pub const NOTE_BYTES_MAX: usize = 1024;
+
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 

@@ -6,6 +6,7 @@
 mod certificate_authority;
 mod clock;
 mod command_store;
+mod component_registry;
 mod connection_journal;
 mod credential_store;
 mod device_link;
@@ -20,6 +21,10 @@ mod user_store;
 pub use certificate_authority::{CertificateAuthority, IssuedCertificate};
 pub use clock::Clock;
 pub use command_store::CommandStore;
+pub use component_registry::{
+    BatchFilter, BatchReceipt, BatchRecord, ComponentFilter, ComponentRegistry, Decision,
+    FeedBatch, ReviewFilter, SetAside,
+};
 pub use connection_journal::{ConnectionFilter, ConnectionJournal};
 pub use credential_store::CredentialStore;
 pub use device_link::{DeviceLink, Receipt, SendError};

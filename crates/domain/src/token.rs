@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Access, DeviceId, Error, Timestamp};
+use crate::{Access, DeviceId, Error, PlantName, Timestamp};
 
 /// The SHA-256 of a token: all that is ever stored of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,10 +25,12 @@ pub enum Scope {
     Read(DeviceId),
     /// Send commands to one device, and read it.
     Command(DeviceId),
+    /// Feed master data as one plant, and see what waits of it.
+    Feed(PlantName),
 }
 
 impl Scope {
-    /// Reads `admin`, `upload:DEVICE`, `read:DEVICE` or `command:DEVICE`.
+    /// Reads `admin`, `upload:DEVICE`, `read:DEVICE`, `command:DEVICE` or `feed:PLANT`.
     ///
     /// # Errors
     /// `Invalid`, naming the forms.
@@ -37,6 +39,9 @@ impl Scope {
             return Ok(Self::Admin);
         }
         let Some((verb, device)) = text.split_once(':') else { return Err(unknown(text)) };
+        if verb == "feed" {
+            return Ok(Self::Feed(PlantName::parse(device)?));
+        }
         let device = DeviceId::parse(device)?;
         match verb {
             "upload" => Ok(Self::Upload(device)),
@@ -50,7 +55,7 @@ impl Scope {
     #[must_use]
     pub fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::Admin => None,
+            Self::Admin | Self::Feed(_) => None,
             Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
         }
     }
@@ -67,6 +72,7 @@ impl Scope {
             }
             // The answer holds rows of that device alone.
             (Self::Read(_) | Self::Command(_), Access::Query) => true,
+            (Self::Feed(mine), Access::Feed(wanted)) => mine == wanted,
             _ => false,
         }
     }
@@ -77,7 +83,8 @@ fn unknown(text: &str) -> Error {
     Error::invalid(
         "token.scope_invalid",
         format!(
-            "`{}` is no scope: use admin, upload:DEVICE, read:DEVICE or command:DEVICE",
+            "`{}` is no scope: use admin, upload:DEVICE, read:DEVICE, command:DEVICE or \
+             feed:PLANT",
             shown.escape_debug()
         ),
     )
@@ -90,6 +97,7 @@ impl fmt::Display for Scope {
             Self::Upload(device) => write!(f, "upload:{device}"),
             Self::Read(device) => write!(f, "read:{device}"),
             Self::Command(device) => write!(f, "command:{device}"),
+            Self::Feed(plant) => write!(f, "feed:{plant}"),
         }
     }
 }
@@ -136,10 +144,10 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads_and_refuses_the_rest() {
-        for good in ["admin", "upload:b-1", "read:x:y", "command:b"] {
+        for good in ["admin", "upload:b-1", "read:x:y", "command:b", "feed:graz-2"] {
             assert_eq!(Scope::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "root", "upload:", "upload:a b", "write:b-1"] {
+        for bad in ["", "root", "upload:", "upload:a b", "write:b-1", "feed:a.b"] {
             assert!(Scope::parse(bad).is_err(), "{bad}");
         }
     }

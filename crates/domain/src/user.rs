@@ -50,6 +50,7 @@ impl Role {
             Self::Household => match access {
                 Access::Read(device) | Access::Command(device) => own.contains(device),
                 Access::Upload(_)
+                | Access::Feed(_)
                 | Access::ReadAll
                 | Access::Query
                 | Access::Operate

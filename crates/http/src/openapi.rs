@@ -152,6 +152,9 @@ pub(crate) fn path_variables(path: &str) -> impl Iterator<Item = &str> {
 pub(crate) fn path_meaning(path: &str, name: &str) -> &'static str {
     match name {
         "stream" => "A stream, such as `ride`.",
+        "plant" => "A plant.",
+        "serial" => "The serial of a component.",
+        _ if path.contains("/review/") => "A review item.",
         _ if path.contains("/devices/") => "A device.",
         _ if path.contains("/commands/") => "A command.",
         _ if path.contains("/tokens/") => "A token's id.",

@@ -2,9 +2,11 @@
 
 mod certificates;
 mod commands;
+mod components;
 mod connections;
 mod devices;
 mod events;
+mod feeds;
 mod instance;
 mod map;
 mod quarantine;
@@ -33,6 +35,15 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&devices::REVOKE, devices::revoke),
         route(&certificates::LIST, certificates::list),
         route(&certificates::CREATE, certificates::create),
+        route(&components::OF_DEVICE, components::of_device),
+        route(&components::LIST, components::list),
+        route(&components::GET, components::get),
+        route(&components::HISTORY, components::history),
+        route(&feeds::CREATE, feeds::create),
+        route(&feeds::LIST, feeds::list),
+        route(&feeds::REVIEWS, feeds::reviews),
+        route(&feeds::REVIEW, feeds::review),
+        route(&feeds::DECIDE, feeds::decide),
         route(&telemetry::STATE, telemetry::state),
         route(&telemetry::HISTORY, telemetry::history),
         route(&map::VIEW, map::view),

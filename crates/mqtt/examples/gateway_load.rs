@@ -98,6 +98,7 @@ async fn serve(dir: &str) {
         log: Arc::new(log),
         store: Arc::new(MemoryStore::new()),
         devices: state.clone(),
+        components: state.clone(),
         tokens: state.clone(),
         users: state.clone(),
         credentials: state.clone(),

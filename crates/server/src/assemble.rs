@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axle_app::{App, Ports};
 use axle_domain::port::{
-    Clock, CommandStore, ConnectionJournal, CredentialStore, DeviceLink, DeviceRegistry, EventLog,
-    ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
+    Clock, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceLink,
+    DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Schemas};
 use axle_log::EmbeddedLog;
@@ -53,6 +53,7 @@ impl Assembly {
             log,
             store,
             devices: Arc::clone(&state) as Arc<dyn DeviceRegistry>,
+            components: Arc::clone(&state) as Arc<dyn ComponentRegistry>,
             tokens: Arc::clone(&state) as Arc<dyn TokenStore>,
             users: Arc::clone(&state) as Arc<dyn UserStore>,
             credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,

@@ -263,7 +263,7 @@ pub enum TokenCommand {
 /// What a new token allows.
 #[derive(Clone, Debug, Args)]
 pub struct TokenCreateArgs {
-    /// admin, upload:DEVICE, read:DEVICE or command:DEVICE; several times for several.
+    /// admin, upload:DEVICE, read:DEVICE, command:DEVICE or feed:PLANT; several times for several.
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     pub scopes: Vec<String>,
     /// Print JSON, with the token's id.

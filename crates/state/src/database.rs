@@ -12,14 +12,15 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::failure::{Failure, corrupt, unavailable};
 
 /// Every step of the layout, in order; the count is the version. A step is never edited.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_people.sql"),
     include_str!("../migrations/0003_connections.sql"),
+    include_str!("../migrations/0004_components.sql"),
 ];
 
 /// The version of the layout that this program writes.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 const _: () = assert!(VERSION as usize == MIGRATIONS.len());
 
 /// `AXLE`: tells our file from any other SQLite file.

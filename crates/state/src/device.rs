@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::SqliteState;
 use crate::failure::{Failure, corrupt};
 
-const DEVICE: &str = "SELECT id, status, name, kind, created_at, updated_at, version FROM device";
+const DEVICE: &str =
+    "SELECT id, status, name, kind, created_at, updated_at, version, model FROM device";
 const CERTIFICATE: &str =
     "SELECT fingerprint, device, not_before, not_after, revoked_at FROM certificate";
 
@@ -68,11 +69,11 @@ impl DeviceRegistry for SqliteState {
     }
 }
 
-fn create(connection: &Connection, device: &Device) -> Result<(), Failure> {
+pub(crate) fn create(connection: &Connection, device: &Device) -> Result<(), Failure> {
     let id = device.id.as_str();
     let mut statement = connection.prepare_cached(
-        "INSERT INTO device (id, status, name, name_folded, kind, created_at, updated_at, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        "INSERT INTO device (id, status, name, name_folded, kind, created_at, updated_at, version,
+         model) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
     )?;
     let count = statement.execute(params![
         id,
@@ -83,6 +84,7 @@ fn create(connection: &Connection, device: &Device) -> Result<(), Failure> {
         device.created_at.0,
         device.updated_at.0,
         signed(device.version),
+        device.model,
     ])?;
     if count == 0 {
         let message = format!("device `{id}` exists already: choose another id or update it");
@@ -91,11 +93,11 @@ fn create(connection: &Connection, device: &Device) -> Result<(), Failure> {
     Ok(())
 }
 
-fn update(connection: &Connection, device: &Device) -> Result<(), Failure> {
+pub(crate) fn update(connection: &Connection, device: &Device) -> Result<(), Failure> {
     let id = device.id.as_str();
     let mut statement = connection.prepare_cached(
         "UPDATE device SET status = ?2, name = ?3, name_folded = ?4, kind = ?5, created_at = ?6,
-         updated_at = ?7, version = ?8 WHERE id = ?1 AND version = ?8 - 1",
+         updated_at = ?7, version = ?8, model = ?9 WHERE id = ?1 AND version = ?8 - 1",
     )?;
     let count = statement.execute(params![
         id,
@@ -106,6 +108,7 @@ fn update(connection: &Connection, device: &Device) -> Result<(), Failure> {
         device.created_at.0,
         device.updated_at.0,
         signed(device.version),
+        device.model,
     ])?;
     if count > 0 {
         return Ok(());
@@ -119,7 +122,7 @@ fn update(connection: &Connection, device: &Device) -> Result<(), Failure> {
     Err(Error::new(Kind::Conflict, "device.version_conflict", message).into())
 }
 
-fn find(connection: &Connection, id: &DeviceId) -> Result<Option<Device>, Failure> {
+pub(crate) fn find(connection: &Connection, id: &DeviceId) -> Result<Option<Device>, Failure> {
     let mut statement = connection.prepare_cached(&format!("{DEVICE} WHERE id = ?1"))?;
     let mut rows = statement.query([id.as_str()])?;
     rows.next()?.map(device).transpose()
@@ -180,6 +183,7 @@ fn device(row: &Row<'_>) -> Result<Device, Failure> {
             .ok_or_else(|| corrupt(format!("`{status}` is no status of a device")))?,
         name: row.get(2)?,
         kind: row.get(3)?,
+        model: row.get(7)?,
         created_at: Timestamp(row.get(4)?),
         updated_at: Timestamp(row.get(5)?),
         version: u64::try_from(version)

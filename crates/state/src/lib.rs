@@ -6,11 +6,13 @@
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
 mod command;
+mod component;
 mod connection;
 mod credential;
 mod database;
 mod device;
 mod failure;
+mod feed;
 mod keys;
 mod readers;
 mod reported;
@@ -35,9 +37,9 @@ pub use crate::verify::{Verification, verify};
 /// The version of the file's layout that this program writes.
 pub const STATE_VERSION: u32 = database::VERSION;
 
-/// The state in one SQLite file. It implements the ports `DeviceRegistry`, `TokenStore`,
-/// `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState` and
-/// `ConnectionJournal`.
+/// The state in one SQLite file. It implements the ports `DeviceRegistry`, `ComponentRegistry`,
+/// `TokenStore`, `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState`
+/// and `ConnectionJournal`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on

@@ -1,6 +1,7 @@
 //! The state in memory: registry, tokens, people, commands and what is computed from the log, in ordered
 //! maps. The law of each port in the fewest lines, to be read beside a real implementation.
 
+mod component;
 mod connections;
 mod people;
 
@@ -37,6 +38,7 @@ struct Contents {
     counters: Counters,
     people: people::People,
     connections: connections::Connections,
+    master: component::MasterData,
 }
 
 impl MemoryState {

@@ -129,6 +129,7 @@ impl World {
             log: ground.log.clone(),
             store: store.clone() as Arc<dyn TelemetryStore>,
             devices: ground.state.clone(),
+            components: ground.state.clone(),
             tokens: ground.state.clone(),
             users: ground.state.clone(),
             credentials: ground.state.clone(),

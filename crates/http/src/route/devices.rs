@@ -117,13 +117,14 @@ pub(super) async fn put(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
     let mut fields = Fields::read(&body)?;
     let name = fields.optional_text("name").unwrap_or_default();
     let kind = fields.optional_text("kind").unwrap_or_default();
+    let model = fields.optional_text("model").unwrap_or_default();
     fields.finish()?;
     if !api.app.registry.knows(id.as_str()) {
         if if_match {
             return Err(precondition_failed("the device is not registered yet"));
         }
         let new = NewDevice { id: id.clone(), name: name.clone(), kind: kind.clone() };
-        match api.app.devices.register(new).await {
+        match api.app.devices.register_model(new, model.clone()).await {
             Ok(device) => {
                 let mut response = device_answer(&api, StatusCode::CREATED, &device);
                 let address = format!("/api/v1/devices/{}", encode(id.as_str()));
@@ -140,7 +141,8 @@ pub(super) async fn put(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
     if call.headers.get(IF_NONE_MATCH).is_some() {
         return Err(precondition_failed("the device is registered already"));
     }
-    let change = DeviceChange { name: Some(name), kind: Some(kind), if_version };
+    let change =
+        DeviceChange { name: Some(name), kind: Some(kind), model: Some(model), if_version };
     update(&api, &id, change, if_match).await
 }
 
@@ -167,8 +169,9 @@ pub(super) async fn patch(State(api): State<Arc<Api>>, mut call: Call) -> Answer
     let body = call.json(PATCH_MEDIA, limit::REQUEST_BYTES_MAX).await?;
     let mut fields = Fields::read(&body)?;
     let (name, kind) = (fields.optional_text("name"), fields.optional_text("kind"));
+    let model = fields.optional_text("model");
     fields.finish()?;
-    update(&api, &id, DeviceChange { name, kind, if_version }, if_match).await
+    update(&api, &id, DeviceChange { name, kind, model, if_version }, if_match).await
 }
 
 async fn update(api: &Api, id: &DeviceId, change: DeviceChange, if_match: bool) -> Answer {
@@ -180,8 +183,10 @@ async fn update(api: &Api, id: &DeviceId, change: DeviceChange, if_match: bool) 
         Err(error)
             if error.code == "device.text_invalid" || error.code == "device.text_too_long" =>
         {
-            let field = if error.message.starts_with("`kind`") { "/kind" } else { "/name" };
-            Err(Problem::from(error).at(field))
+            let fields = ["kind", "model"];
+            let is_named = |it: &&&str| error.message.starts_with(&format!("`{it}`"));
+            let field = format!("/{}", fields.iter().find(is_named).unwrap_or(&"name"));
+            Err(Problem::from(error).at(&field))
         }
         Err(error) => Err(error.into()),
     }
@@ -246,6 +251,7 @@ fn wire(api: &Api, device: &Device) -> Value {
         "status": device.status.as_str(),
         "name": device.name,
         "kind": device.kind,
+        "model": device.model,
         "online": api.app.ports.link.online_since(&device.id).is_some(),
         "created_at": time(device.created_at),
         "updated_at": time(device.updated_at),

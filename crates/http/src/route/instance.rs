@@ -83,6 +83,10 @@ pub(super) async fn limits(State(api): State<Arc<Api>>, _call: Call) -> Answer {
         "fleet_map_devices_max": limit::FLEET_MAP_DEVICES_MAX,
         "map_cells_max": limit::MAP_CELLS_MAX,
         "map_singles_max": limit::MAP_SINGLES_MAX,
+        "feed_bytes_max": limit::FEED_BYTES_MAX,
+        "feed_records_max": limit::FEED_RECORDS_MAX,
+        "feed_record_bytes_max": limit::FEED_RECORD_BYTES_MAX,
+        "feed_reviews_waiting_max": limit::FEED_REVIEWS_WAITING_MAX,
         "page_items_max": limit::PAGE_ITEMS_MAX,
     });
     if let (Some(body), Some(rest)) = (body.as_object_mut(), rest.as_object()) {

@@ -180,7 +180,10 @@ fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UPLOAD_UNIT_BYTES).max(1)).unwrap_or(u32::MAX)
 }
 
-async fn room(semaphore: &Semaphore, units: u32) -> Result<SemaphorePermit<'_>, Problem> {
+pub(super) async fn room(
+    semaphore: &Semaphore,
+    units: u32,
+) -> Result<SemaphorePermit<'_>, Problem> {
     match timeout(ROOM_TIME_MAX, semaphore.acquire_many(units)).await {
         Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_)) | Err(_) => Err(Problem::new(
@@ -192,7 +195,7 @@ async fn room(semaphore: &Semaphore, units: u32) -> Result<SemaphorePermit<'_>, 
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let most = limit::IDEMPOTENCY_KEY_BYTES_MAX;

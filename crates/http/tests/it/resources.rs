@@ -18,6 +18,7 @@ async fn registers_reads_changes_and_revokes_a_device() {
           "created_at": "2026-09-21T14:13:20Z",
           "id": "car-7",
           "kind": "car",
+          "model": "",
           "name": "Seven",
           "online": false,
           "status": "active",
@@ -67,7 +68,7 @@ async fn names_every_fault_of_a_body_with_its_place() {
               "pointer": "/nmae"
             },
             {
-              "detail": "`owner` is unknown: there are name, kind",
+              "detail": "`owner` is unknown: there are name, kind, model",
               "pointer": "/owner"
             }
           ],

@@ -15,12 +15,15 @@ async fn fill(world: &World, path: &str) -> String {
         made["id"].as_str().unwrap().to_owned()
     } else if path.contains("/quarantine/{id}") {
         "q-0-0".to_owned()
+    } else if path.contains("/review/{id}") {
+        "r-1".to_owned()
     } else if path.contains("/tokens/{id}") {
         "t-none".to_owned()
     } else {
         "b-1".to_owned()
     };
-    path.replace("{id}", &id).replace("{stream}", "ride")
+    let filled = path.replace("{id}", &id).replace("{stream}", "ride");
+    filled.replace("{plant}", "graz").replace("{serial}", "S1")
 }
 
 fn body(operation: &str) -> Value {
@@ -30,6 +33,8 @@ fn body(operation: &str) -> Value {
         "createCommand" => json!({"name": "unlock"}),
         "createCertificate" => json!({"csr": "CSR"}),
         "createToken" => json!({"scopes": ["read:b-1"]}),
+        "createBatch" => json!({"records": []}),
+        "decideReview" => json!({"decision": "reject"}),
         "replayQuarantineItem" => json!({"payload": {"lat": 1}}),
         _ => json!({}),
     }
@@ -48,6 +53,13 @@ fn expected(operation: &str) -> [u16; 6] {
         | "getCommand"
         | "getQuarantineItem"
         | "listDeviceConnections" => [401, 404, 404, 200, 200, 200],
+        "listDeviceComponents" | "getComponent" | "getComponentHistory" => {
+            [401, 404, 404, 200, 200, 200]
+        }
+        "createBatch" | "listBatches" | "listReviews" | "listComponents" | "decideReview" => {
+            [401, 403, 403, 403, 403, 200]
+        }
+        "getReview" => [401, 404, 404, 404, 404, 200],
         "createCommand" => [401, 404, 404, 404, 202, 202],
         "cancelCommand" => [401, 404, 404, 404, 200, 200],
         "runQuery" => [401, 200, 403, 200, 200, 200],
@@ -85,6 +97,12 @@ async fn check(path: &str, method: &str, operation: &str) {
         let world = World::new().await;
         world.publish("b-1", "ride", r#"{"time":"2036-01-01T00:00:00Z"}"#);
         world.settle().await;
+        let records = json!({"records": [
+            {"type": "component", "serial": "S1", "kind": "battery"},
+            {"type": "installation", "serial": "S1", "device": "b-1", "from": "2026-01-01"},
+            {"type": "installation", "serial": "S1", "device": "b-2", "from": "2026-02-01"},
+        ]});
+        world.post("/api/v1/feeds/graz/batches").json(&records).send().await;
         let path = fill(&world, path).await;
         let token = if scope.is_empty() { String::new() } else { world.token(scope).await };
         let mut request = world.request(method, &path).token(&token);
@@ -92,6 +110,7 @@ async fn check(path: &str, method: &str, operation: &str) {
             || operation.starts_with("put")
             || operation.starts_with("patch")
             || operation.starts_with("replay")
+            || operation.starts_with("decide")
             || (operation.starts_with("create") && operation != "createLoginLink");
         if has_body {
             request = request.json(&body(operation));

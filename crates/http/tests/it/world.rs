@@ -207,6 +207,7 @@ impl World {
             log: log.clone(),
             store: store.clone(),
             devices: state.clone(),
+            components: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),

@@ -69,6 +69,7 @@ impl World {
             log: log.clone(),
             store: Arc::new(MemoryStore::new()),
             devices: state.clone(),
+            components: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),

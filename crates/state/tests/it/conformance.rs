@@ -1,4 +1,4 @@
-//! The contracts of the ports, on SQLite.
+//! The contracts of the ports, on SQLite and in memory.
 
 mod device_registry {
     use axle_testkit::conformance::state::device_registry as suite;
@@ -44,6 +44,60 @@ mod device_registry {
     async fn certificates_are_revoked_one_or_all_but_once() {
         let folder = Folder::new();
         suite::certificates_are_revoked_one_or_all_but_once(&folder.state()).await;
+    }
+}
+
+mod component_registry {
+    use axle_testkit::conformance::state::component_registry as suite;
+    use axle_testkit::memory_state::MemoryState;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn batches_and_decisions_are_durable_when_they_return() {
+        suite::batches_and_decisions_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn records_are_judged_in_order() {
+        let folder = Folder::new();
+        suite::records_are_judged_in_order(&folder.state()).await;
+        suite::records_are_judged_in_order(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_taken_once() {
+        let folder = Folder::new();
+        suite::a_batch_is_taken_once(&folder.state()).await;
+        suite::a_batch_is_taken_once(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_record_with_a_reason_waits_and_changes_nothing() {
+        let folder = Folder::new();
+        suite::a_record_with_a_reason_waits_and_changes_nothing(&folder.state()).await;
+        suite::a_record_with_a_reason_waits_and_changes_nothing(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_changes_nothing_and_says_the_same() {
+        let folder = Folder::new();
+        suite::a_dry_run_changes_nothing_and_says_the_same(&folder.state()).await;
+        suite::a_dry_run_changes_nothing_and_says_the_same(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn an_item_is_decided_once_and_only_within_the_law() {
+        let folder = Folder::new();
+        suite::an_item_is_decided_once_and_only_within_the_law(&folder.state()).await;
+        suite::an_item_is_decided_once_and_only_within_the_law(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn lists_are_ordered_and_paged() {
+        let folder = Folder::new();
+        suite::lists_are_ordered_and_paged(&folder.state()).await;
+        suite::lists_are_ordered_and_paged(&MemoryState::new()).await;
     }
 }
 

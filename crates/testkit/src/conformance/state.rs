@@ -1,10 +1,11 @@
 //! The contracts of the ports of the state, clause by clause: [`device_registry`],
-//! [`token_store`], [`user_store`], [`credential_store`], [`session_store`], [`command_store`],
-//! [`reported_state`], [`connection_journal`].
+//! [`component_registry`], [`token_store`], [`user_store`], [`credential_store`],
+//! [`session_store`], [`command_store`], [`reported_state`], [`connection_journal`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
 pub mod command_store;
+pub mod component_registry;
 pub mod connection_journal;
 pub mod credential_store;
 pub mod device_registry;
@@ -15,8 +16,8 @@ pub mod user_store;
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    CommandStore, ConnectionJournal, CredentialStore, DeviceRegistry, ReportedState, SessionStore,
-    TokenStore, UserStore,
+    CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceRegistry,
+    ReportedState, SessionStore, TokenStore, UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -28,14 +29,19 @@ pub trait People: UserStore + CredentialStore + SessionStore {}
 
 impl<T: UserStore + CredentialStore + SessionStore> People for T {}
 
+/// The ports about devices and what they consist of.
+pub trait Master: DeviceRegistry + ComponentRegistry {}
+
+impl<T: DeviceRegistry + ComponentRegistry> Master for T {}
+
 /// An implementation of all these ports.
 pub trait State:
-    DeviceRegistry + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+    Master + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
 {
 }
 
 impl<T> State for T where
-    T: DeviceRegistry + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+    T: Master + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
 {
 }
 
@@ -66,6 +72,7 @@ pub fn device(id: &str) -> Device {
         status: DeviceStatus::Active,
         name: format!("Name of {id}"),
         kind: "bike".to_owned(),
+        model: String::new(),
         created_at: at(0),
         updated_at: at(0),
         version: 1,
