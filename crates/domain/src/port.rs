@@ -34,7 +34,7 @@ pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
 pub use session_store::{SessionStore, WhichSessions};
 pub use telemetry_store::{
     Aggregate, Answer, AnswerFormat, Cell, ColumnInfo, History, Query, QueryLimits, Reduce,
-    StoreFigures, Table, TelemetryStore, Visibility,
+    StoreFigures, Table, TelemetryStore, USAGE_GAP_MICROS_MAX, Usage, Visibility,
 };
 pub use token_store::TokenStore;
 pub use user_store::{UserEntry, UserFilter, UserStore};

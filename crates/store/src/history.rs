@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::plan::Snapshot;
 use crate::range::meet;
 use crate::reduce::{Buckets, Points, Reducer};
+use crate::usage::UsageSlots;
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
 /// Most rows of one device and day: 50 a second.
@@ -120,6 +121,13 @@ impl Question {
                 fields.retain(is_number);
             }
         }
+        if let Reduce::Usage(usage) = history.reduce {
+            let is_number = |field: &usize| layout.scale(*field).is_some();
+            if fields.len() != 1 || !fields.iter().all(is_number) || usage.slot_micros <= 0 {
+                let message = "usage is asked for of one field that is a number, in slots";
+                return Err(Error::invalid("telemetry.usage_invalid", message));
+            }
+        }
         Ok(Self { snapshot: snapshot.clone(), constraint, reduce: history.reduce, fields })
     }
 
@@ -151,6 +159,10 @@ impl Question {
                 self.feed(&mut reducer, &mut output).await?;
                 Ok((output.table, true))
             }
+            Reduce::Usage(usage) => {
+                self.feed(&mut UsageSlots::new(usage), &mut output).await?;
+                Ok((output.table, true))
+            }
         }
     }
 
@@ -163,6 +175,10 @@ impl Question {
         let counts = matches!(self.reduce, Reduce::Bucket(_, Aggregate::Count));
         let mut columns = vec![named(Layout::TIME)];
         columns.extend(layout.keys().map(named));
+        if matches!(self.reduce, Reduce::Usage(_)) {
+            columns.extend(crate::usage::columns());
+            return columns;
+        }
         columns.extend(self.fields.iter().map(|field| {
             let mut info = named(*field);
             if counts {

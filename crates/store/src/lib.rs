@@ -35,6 +35,7 @@ mod reduce;
 mod settings;
 mod sort;
 mod store;
+mod usage;
 mod verify;
 
 pub use settings::StoreSettings;

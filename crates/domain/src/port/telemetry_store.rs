@@ -136,7 +136,32 @@ pub enum Reduce {
     Points(usize),
     /// One row per bucket of so many microseconds (aligned to the epoch) and key.
     Bucket(i64, Aggregate),
+    /// How much was used, by a field that is a rate or a counter: one row per slot of so many
+    /// microseconds (aligned to the epoch) and key. See [`Usage`].
+    Usage(Usage),
 }
+
+/// How a rate adds up and how a counter grew, between readings that follow each other.
+///
+/// Between two readings of a key a rate runs along a straight line, and a counter grows evenly;
+/// what lies in several slots is shared among them. A rate below zero counts as zero; a counter
+/// that fell was reset to zero before. Readings that are farther apart than `gap_micros`, and
+/// also than three times what is usual for the key (the median of the intervals before), have a
+/// gap between them: nothing is assumed there. Three hours are a gap in any case.
+///
+/// The answer's columns are `time`, the keys, `used` (rate times seconds), `grown`,
+/// `grown_in_gaps` (what a counter grew over the gap that ended in this slot), `covered`
+/// (microseconds that are no gap), `last` and `last_time` (the newest reading in the slot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The width of a slot.
+    pub slot_micros: i64,
+    /// Readings as near as this have no gap between them.
+    pub gap_micros: i64,
+}
+
+/// Readings farther apart than this always have a gap between them.
+pub const USAGE_GAP_MICROS_MAX: i64 = 3 * 3600 * 1_000_000;
 
 /// A question for the history of one device.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Histories made small.
 
-use axle_domain::port::{Aggregate, Cell, History, Reduce, TelemetryStore};
+use axle_domain::port::{Aggregate, Cell, History, Reduce, TelemetryStore, Usage};
 use axle_domain::{DeviceId, Offset, StreamName};
 use axle_testkit::conformance::telemetry_store::{NOON, Reading, batch};
 
@@ -84,6 +84,36 @@ async fn the_increase_of_a_counter_is_never_negative() {
     let values = [10.0, 12.0, 13.0, 17.0, 1.0, 3.0, 3.0];
     let expected = vec![Cell::Float(7.0), Cell::Float(3.0)];
     assert_eq!(buckets(&values, Aggregate::Increase).await, expected);
+}
+
+#[tokio::test]
+async fn usage_is_of_slots_with_their_gaps_left_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // Ten minutes of 60 W, half an hour of nothing, ten minutes of 120 W; noon is a slot's start.
+    let minute =
+        |minute: i64, watts| Reading::new("m-1", NOON.shifted(minute * 60 * SECOND), watts);
+    let mut readings: Vec<_> = (0..=10).map(|it| minute(it, 60.0)).collect();
+    readings.extend((40..=50).map(|it| minute(it, 120.0)));
+    store.write(vec![batch(&readings)], Offset(1)).await.unwrap();
+    let usage = Usage { slot_micros: 900 * SECOND, gap_micros: 300 * SECOND };
+    for _ in 0..2 {
+        let (table, _) = store.history(history(Reduce::Usage(usage))).await.unwrap();
+        let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        let rest = ["used", "grown", "grown_in_gaps", "covered", "last", "last_time"];
+        assert_eq!(names, [&["time", "socket", "name"], &rest[..]].concat());
+        let seen: Vec<_> = table.rows.iter().map(|row| (&row[0], &row[3], &row[6])).collect();
+        let slot = |minute: i64| Cell::Time(NOON.shifted(minute * 60 * SECOND));
+        let expected = [
+            (&slot(0), &Cell::Float(36_000.0), &Cell::Int(600 * SECOND)),
+            (&slot(30), &Cell::Float(36_000.0), &Cell::Int(300 * SECOND)),
+            (&slot(45), &Cell::Float(36_000.0), &Cell::Int(300 * SECOND)),
+        ];
+        assert_eq!(seen, expected);
+        store.flush().await.unwrap();
+    }
+    let wrong = Usage { slot_micros: 0, ..usage };
+    assert!(store.history(history(Reduce::Usage(wrong))).await.is_err());
 }
 
 #[tokio::test]
