@@ -11,6 +11,7 @@ use axle_domain::{Error, Offset, Schemas};
 
 use crate::command::Commands;
 use crate::component::Components;
+use crate::consumption::{Consumptions, KeptDays};
 use crate::device::Devices;
 use crate::dispatch::Dispatch;
 use crate::feed::Feeds;
@@ -93,6 +94,8 @@ pub struct App {
     pub dispatch: Arc<Dispatch>,
     /// Questions.
     pub queries: Queries,
+    /// What households used.
+    pub consumption: Consumptions,
     /// Where the fleet is.
     pub fleet_map: Arc<FleetMap>,
     /// What was set aside.
@@ -120,7 +123,7 @@ impl App {
         let schemas = Arc::new(Schemas::builtin());
         let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
         devices.iter().for_each(|device| fleet_map.put_device(device));
-        let door = Arc::new(DoorMetrics::default());
+        let (door, kept_days) = (Arc::<DoorMetrics>::default(), Arc::<KeptDays>::default());
         let Ports { clock, log, store, commands, reported, link, authority, .. } = ports.clone();
         let dispatch = Arc::new(Dispatch::new(
             Arc::clone(&commands),
@@ -132,7 +135,7 @@ impl App {
             &ports,
             Arc::clone(&schemas),
             Arc::clone(&door),
-            Arc::clone(&fleet_map),
+            (Arc::clone(&fleet_map), Arc::clone(&kept_days)),
         )
         .await?;
         Ok(Self {
@@ -161,6 +164,7 @@ impl App {
                 Arc::clone(&registry),
                 Arc::clone(&clock),
             ),
+            consumption: Consumptions::new(Arc::clone(&store), Arc::clone(&clock), kept_days),
             queries: Queries::new(
                 store,
                 Arc::clone(&reported),

@@ -9,6 +9,7 @@
 mod app;
 mod command;
 mod component;
+mod consumption;
 pub mod decode;
 mod device;
 mod dispatch;
@@ -30,6 +31,10 @@ mod upload;
 pub use app::{App, Ports, Positions};
 pub use command::{Commands, NewCommand};
 pub use component::Components;
+pub use consumption::{
+    Bucket, BucketUse, Consumption, ConsumptionQuestion, Consumptions, Period, Reading, SocketUse,
+    Stretch, Zone,
+};
 pub use device::{DeviceChange, Devices, NewDevice};
 pub use dispatch::Dispatch;
 pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch};

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::app::Ports;
+use crate::consumption::KeptDays;
 use crate::fleet_map::FleetMap;
 use crate::metrics::DoorMetrics;
 use fold::Fold;
@@ -91,6 +92,7 @@ pub struct Projector {
     schemas: Arc<Schemas>,
     door: Arc<DoorMetrics>,
     fleet_map: Arc<FleetMap>,
+    kept_days: Arc<KeptDays>,
     start: (Offset, Offset),
     applied: watch::Sender<(Offset, Offset)>,
     counts: Counts,
@@ -101,7 +103,7 @@ impl Projector {
         ports: &Ports,
         schemas: Arc<Schemas>,
         door: Arc<DoorMetrics>,
-        fleet_map: Arc<FleetMap>,
+        (fleet_map, kept_days): (Arc<FleetMap>, Arc<KeptDays>),
     ) -> Result<Self, Error> {
         let Ports { log, store, reported, .. } = ports.clone();
         let start = (store.position(), reported.position().await?);
@@ -116,7 +118,18 @@ impl Projector {
         }
         let applied = watch::Sender::new(start);
         let counts = Counts::default();
-        Ok(Self { log, store, reported, schemas, door, fleet_map, start, applied, counts })
+        Ok(Self {
+            log,
+            store,
+            reported,
+            schemas,
+            door,
+            fleet_map,
+            kept_days,
+            start,
+            applied,
+            counts,
+        })
     }
 
     /// How far the projections are: store, state.
@@ -258,7 +271,9 @@ impl Projector {
         let through = last.offset.next();
         let rows = stretch.row_count();
         let batches = stretch.take_batches(&mut gathered.fold);
+        let changed = self.kept_days.changed_by(&batches);
         self.store.write(batches, through).await?;
+        self.kept_days.forget(changed);
         self.applied.send_modify(|applied| applied.0 = applied.0.max(through));
         let set_aside = gathered.take(stretch, through);
         self.counts.messages.fetch_add(records.len() as u64, Ordering::Relaxed);

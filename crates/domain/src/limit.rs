@@ -71,6 +71,14 @@ pub const QUERY_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Queries that run at one time.
 pub const QUERIES_RUNNING_MAX: usize = 4;
 
+/// Longest range of one question for what a household used, in days.
+pub const CONSUMPTION_DAYS_MAX: i64 = 400;
+/// Most buckets of one such answer.
+pub const CONSUMPTION_BUCKETS_MAX: usize = 1000;
+/// Quarters of an hour of sockets that are kept in memory: some ten years of a household with
+/// eleven sockets, 24 bytes each.
+pub const CONSUMPTION_SLOTS_KEPT_MAX: usize = 4_000_000;
+
 /// Largest payload of a command.
 pub const COMMAND_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 /// Largest result of a command.
