@@ -8,6 +8,7 @@
 mod asset;
 mod device;
 mod devices;
+mod energy;
 mod error_page;
 mod feed;
 mod layout;
@@ -44,6 +45,9 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/live/overview", get(overview::live))
         .route("/devices", get(devices::get))
         .route("/devices/{id}", get(device::get))
+        .route("/energy", get(energy::list))
+        .route("/energy/{device}", get(energy::get))
+        .route("/energy/{device}/now", get(energy::now))
         .route("/search", get(search::get))
         .route("/login", get(login::get))
         .route("/logout", post(login::sign_out))

@@ -4,6 +4,7 @@ mod certificates;
 mod commands;
 mod components;
 mod connections;
+mod consumption;
 mod devices;
 mod events;
 mod feeds;
@@ -47,6 +48,7 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&telemetry::STATE, telemetry::state),
         route(&telemetry::HISTORY, telemetry::history),
         route(&map::VIEW, map::view),
+        route(&consumption::GET, consumption::get),
         route(&query::RUN, query::run),
         route(&commands::CREATE, commands::create),
         route(&commands::LIST, commands::list),

@@ -40,6 +40,7 @@ macro_rules! asset {
 static ASSETS: &[Asset] = &[
     asset!("app.css", STYLE),
     asset!("app.js", SCRIPT),
+    asset!("energy.js", SCRIPT),
     asset!("icon.svg", SVG),
     asset!("vendor/htmx.min.js", SCRIPT),
     asset!("vendor/uplot.css", STYLE),

@@ -3,7 +3,8 @@
 use crate::client::Events;
 use crate::world::World;
 
-const PAGES: &[&str] = &["/", "/devices", "/devices/b-1", "/login", "/docs"];
+const PAGES: &[&str] =
+    &["/", "/devices", "/devices/b-1", "/energy", "/energy/b-1", "/login", "/docs"];
 
 #[tokio::test]
 async fn a_link_opens_the_console_once() {

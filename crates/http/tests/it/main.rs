@@ -13,6 +13,7 @@ mod bad_input;
 mod client;
 mod connections;
 mod console;
+mod energy;
 mod events;
 mod map;
 mod ops;

@@ -48,6 +48,7 @@ fn expected(operation: &str) -> [u16; 6] {
         "getDevice"
         | "getDeviceState"
         | "getTelemetry"
+        | "getConsumption"
         | "listCommands"
         | "listCertificates"
         | "getCommand"

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use axle_app::{App, NewDevice, Ports, Publisher};
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
-    IssuedCertificate, LogBounds, Query, Receipt, Record, SendError, StoreFigures, Table,
+    IssuedCertificate, LogBounds, Query, Receipt, Record, Reduce, SendError, StoreFigures, Table,
     TelemetryStore,
 };
 use axle_domain::{
@@ -39,6 +39,24 @@ pub(crate) struct ParrotStore {
 }
 
 impl ParrotStore {
+    /// Two sockets: 800 seconds of 90 W, and a counter that grew by 30 Wh.
+    fn usage() -> Table {
+        let slot = Cell::Time(Timestamp(NOW.0 - 800_000_000));
+        let row = |socket: &str, name: &str, used: f64, grown: f64| {
+            let keys = [socket, name].map(|key| Cell::Text(key.to_owned()));
+            let last = [Cell::Float(90.0), Cell::Time(NOW.shifted(-10_000_000))];
+            let sums = [used, grown, 0.0].map(Cell::Float);
+            let covered = Cell::Int(800_000_000);
+            [&[slot.clone()], &keys[..], &sums, &[covered], &last].concat()
+        };
+        let rows = vec![
+            row("s-1", "power", 72_000.0, 5.0),
+            row("s-2", "energy_wh", 0.0, 30.0),
+            row("s-2", "power", 99.0, 5.0),
+        ];
+        Table { columns: Vec::new(), rows, truncated: false }
+    }
+
     fn table() -> Table {
         let column = |name: &str, kind: &str| ColumnInfo { name: name.into(), kind: kind.into() };
         Table {
@@ -82,7 +100,10 @@ impl TelemetryStore for ParrotStore {
     async fn history(&self, history: History) -> Result<(Table, bool), Error> {
         let asked = (&history.stream, history.from, history.to, &history.fields, history.reduce);
         self.asked.lock().unwrap().push(format!("{asked:?}"));
-        Ok((Self::table(), false))
+        match history.reduce {
+            Reduce::Usage(_) => Ok((Self::usage(), true)),
+            _ => Ok((Self::table(), false)),
+        }
     }
 
     fn figures(&self) -> StoreFigures {
