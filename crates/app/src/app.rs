@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axle_domain::port::{
     CertificateAuthority, Clock, CommandStore, ComponentRegistry, ConnectionJournal, Counters,
-    CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState, SessionStore,
+    CredentialStore, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState, SessionStore,
     TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Offset, Schemas};
@@ -57,6 +57,8 @@ pub struct Ports {
     pub link: Arc<dyn DeviceLink>,
     /// Signs device certificates.
     pub authority: Arc<dyn CertificateAuthority>,
+    /// The machine that all this runs on.
+    pub machine: Arc<dyn Machine>,
 }
 
 /// How far the log is and how far each projection has followed. Numbers count records.

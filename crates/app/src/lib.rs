@@ -16,6 +16,7 @@ mod dispatch;
 mod feed;
 mod fleet_map;
 mod ingest;
+mod lag;
 mod metrics;
 mod principal;
 mod project;
@@ -27,6 +28,7 @@ mod session;
 mod time_text;
 mod token;
 mod upload;
+mod vitals;
 
 pub use app::{App, Ports, Positions};
 pub use command::{Commands, NewCommand};
@@ -40,6 +42,7 @@ pub use dispatch::Dispatch;
 pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch};
 pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
 pub use ingest::{Ingest, Publisher};
+pub use lag::LagFigures;
 pub use metrics::DoorMetrics;
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
@@ -50,3 +53,7 @@ pub use session::{Sessions, SignedIn};
 pub use time_text::{format_time, parse_time};
 pub use token::Tokens;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
+pub use vitals::{
+    DoorRates, FileSystem, LatencyWindow, PartGrowth, ProjectionSigns, Quantiles, TAKE_INTERVAL,
+    VitalSigns, Vitals,
+};

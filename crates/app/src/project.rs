@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axle_domain::port::{EventLog, ReportedState, TelemetryStore};
+use axle_domain::port::{Clock, EventLog, ReportedState, TelemetryStore};
 use axle_domain::{Error, Kind, Offset, Schemas};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use tracing::{error, warn};
 use crate::app::Ports;
 use crate::consumption::KeptDays;
 use crate::fleet_map::FleetMap;
+use crate::lag::{Arrived, Lag, LagFigures};
 use crate::metrics::DoorMetrics;
 use fold::Fold;
 use stretch::Stretch;
@@ -96,6 +97,9 @@ pub struct Projector {
     start: (Offset, Offset),
     applied: watch::Sender<(Offset, Offset)>,
     counts: Counts,
+    clock: Arc<dyn Clock>,
+    /// Of the store, and of the state.
+    lag: (Lag, Lag),
 }
 
 impl Projector {
@@ -105,7 +109,7 @@ impl Projector {
         door: Arc<DoorMetrics>,
         (fleet_map, kept_days): (Arc<FleetMap>, Arc<KeptDays>),
     ) -> Result<Self, Error> {
-        let Ports { log, store, reported, .. } = ports.clone();
+        let Ports { log, store, reported, clock, .. } = ports.clone();
         let start = (store.position(), reported.position().await?);
         let end = log.bounds().appended;
         if start.0 > end || start.1 > end {
@@ -129,6 +133,8 @@ impl Projector {
             start,
             applied,
             counts,
+            clock,
+            lag: Default::default(),
         })
     }
 
@@ -140,6 +146,12 @@ impl Projector {
 
     pub(crate) fn watch(&self) -> Applied {
         Applied(self.applied.subscribe())
+    }
+
+    /// How long after their arrival messages are shown: by the store, by the state.
+    #[must_use]
+    pub fn lag(&self) -> (LagFigures, LagFigures) {
+        (self.lag.0.figures(), self.lag.1.figures())
     }
 
     /// Figures since the start.
@@ -275,6 +287,13 @@ impl Projector {
         self.store.write(batches, through).await?;
         self.kept_days.forget(changed);
         self.applied.send_modify(|applied| applied.0 = applied.0.max(through));
+        if let Some(arrived) = Arrived::of(&records) {
+            self.lag.0.shown(arrived, &self.clock);
+            gathered.arrived = Some(match gathered.arrived {
+                Some(earlier) => earlier.and(arrived),
+                None => arrived,
+            });
+        }
         let set_aside = gathered.take(stretch, through);
         self.counts.messages.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.counts.rows.fetch_add(rows, Ordering::Relaxed);
@@ -296,6 +315,7 @@ impl Projector {
     }
 
     fn commit(&self, gathered: &mut Gathered) -> Commit<'_> {
+        let arrived = gathered.arrived.take();
         let mut projected = gathered.drain();
         self.fleet_map.take(&projected.latest);
         let at_door = self.door.take();
@@ -307,6 +327,8 @@ impl Projector {
             if result.is_err() {
                 // What the log holds is counted again when it is read again; this is not in it.
                 self.door.put_back(at_door);
+            } else if let Some(arrived) = arrived {
+                self.lag.1.shown(arrived, &self.clock);
             }
             (started.elapsed(), result)
         })
@@ -339,12 +361,13 @@ struct Gathered {
     through: Offset,
     fold: Fold,
     rest: axle_domain::port::Projected,
+    arrived: Option<Arrived>,
 }
 
 impl Gathered {
     fn new(through: Offset) -> Self {
         let rest = axle_domain::port::Projected::default();
-        Self { through, fold: Fold::default(), rest }
+        Self { through, fold: Fold::default(), rest, arrived: None }
     }
 
     /// Adds a stretch that the store has; returns how many items it sets aside.

@@ -14,6 +14,7 @@ mod device;
 mod error;
 mod feed;
 mod id;
+mod latency;
 mod latest;
 pub mod limit;
 mod message;
@@ -42,6 +43,7 @@ pub use feed::{
 pub use id::{
     BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName, UploadId, UserName,
 };
+pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Message, Offset, Source};
 pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};

@@ -12,6 +12,7 @@ mod credential_store;
 mod device_link;
 mod device_registry;
 mod event_log;
+mod machine;
 mod reported_state;
 mod session_store;
 mod telemetry_store;
@@ -29,7 +30,8 @@ pub use connection_journal::{ConnectionFilter, ConnectionJournal};
 pub use credential_store::CredentialStore;
 pub use device_link::{DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};
-pub use event_log::{EventLog, LogBounds, Record};
+pub use event_log::{EventLog, LogBounds, LogFigures, Record};
+pub use machine::{DiskFigures, Machine, MachineFigures, ProcessFigures};
 pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
 pub use session_store::{SessionStore, WhichSessions};
 pub use telemetry_store::{

@@ -17,6 +17,7 @@ use crate::openapi::OpenApi;
 use crate::rate::Buckets;
 use crate::route;
 use crate::settings::HttpSettings;
+use crate::vitals::Signs;
 
 /// Uploads whose bodies are being read: up to 1 MiB each.
 const UPLOADS_READING_MAX: usize = 64;
@@ -49,6 +50,8 @@ pub(crate) struct Api {
     pub(crate) links: Links,
     /// What the console shows.
     pub(crate) figures: watch::Receiver<Arc<Figures>>,
+    /// How the instance is.
+    pub(crate) vitals: watch::Receiver<Arc<Signs>>,
     /// The contract.
     pub(crate) openapi: OpenApi,
     /// Ends answers that last.
@@ -61,7 +64,7 @@ impl Api {
     pub(crate) fn new(
         settings: &HttpSettings,
         app: Arc<App>,
-        figures: watch::Receiver<Arc<Figures>>,
+        (figures, vitals): (watch::Receiver<Arc<Figures>>, watch::Receiver<Arc<Signs>>),
         stop: CancellationToken,
     ) -> Self {
         let proxies = settings.trusted_proxies.iter().map(IpAddr::to_canonical);
@@ -75,6 +78,7 @@ impl Api {
             pages: Arc::new(Semaphore::new(LIVE_PAGES_MAX)),
             links: Links::default(),
             figures,
+            vitals,
             openapi: OpenApi::build(),
             stop,
             trusted_proxies: proxies.collect(),

@@ -18,6 +18,7 @@ mod overview;
 mod search;
 mod session;
 mod spark;
+mod system;
 mod viewer;
 mod written;
 
@@ -48,6 +49,8 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/energy", get(energy::list))
         .route("/energy/{device}", get(energy::get))
         .route("/energy/{device}/now", get(energy::now))
+        .route("/system", get(system::get))
+        .route("/live/system", get(system::live))
         .route("/search", get(search::get))
         .route("/login", get(login::get))
         .route("/logout", post(login::sign_out))

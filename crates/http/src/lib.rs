@@ -29,6 +29,7 @@ mod route;
 mod server;
 mod settings;
 mod visitor;
+mod vitals;
 
 pub use server::HttpServer;
 pub use settings::{HttpSettings, OpsSettings};

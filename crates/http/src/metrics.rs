@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axle_domain::Error;
+use axle_domain::{Error, LatencyCounts, LatencyHistogram};
 use axum::http::{Method, StatusCode};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -13,10 +13,68 @@ const SECONDS_HELP: &str = "Time from a request's head to its answer's head.";
 const CONNECTIONS: &str = "axle_http_connections";
 const CONNECTIONS_HELP: &str = "HTTP connections that are open.";
 
+/// Kinds of requests that take alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteClass {
+    /// Uploads of apps.
+    Upload,
+    /// SQL.
+    Query,
+    /// What else is read over the API.
+    Read,
+    /// What else is changed over the API.
+    Change,
+    /// Pages of the console.
+    Page,
+}
+
+impl RouteClass {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Upload, Self::Query, Self::Read, Self::Change, Self::Page];
+
+    /// The name in JSON.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Query => "query",
+            Self::Read => "read",
+            Self::Change => "change",
+            Self::Page => "page",
+        }
+    }
+
+    /// The words for people.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Upload => "API: uploads",
+            Self::Query => "API: SQL",
+            Self::Read => "API: other reads",
+            Self::Change => "API: other changes",
+            Self::Page => "Pages of the console",
+        }
+    }
+
+    /// The class of a route by its pattern; `None` where its time says nothing.
+    fn of(route: &str, method: &str) -> Option<Self> {
+        match route {
+            "/api/v1/uploads" => Some(Self::Upload),
+            "/api/v1/query" => Some(Self::Query),
+            _ if route.starts_with("/api/") && method == "GET" => Some(Self::Read),
+            _ if route.starts_with("/api/") => Some(Self::Change),
+            "other" | "/metrics" | "/healthz" | "/readyz" => None,
+            _ if route.starts_with("/assets/") => None,
+            _ => Some(Self::Page),
+        }
+    }
+}
+
 /// Counts of the HTTP doors.
 pub(crate) struct HttpMetrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
+    /// In the order of [`RouteClass::ALL`].
+    latencies: [LatencyHistogram; 5],
     /// Open connections.
     pub(crate) connections: IntGauge,
 }
@@ -34,6 +92,7 @@ impl HttpMetrics {
             let metrics = Self {
                 requests: IntCounterVec::new(Opts::new(REQUESTS, REQUESTS_HELP), &labels)?,
                 seconds: HistogramVec::new(opts, &["route"])?,
+                latencies: Default::default(),
                 connections: IntGauge::new(CONNECTIONS, CONNECTIONS_HELP)?,
             };
             registry.register(Box::new(metrics.requests.clone()))?;
@@ -68,5 +127,15 @@ impl HttpMetrics {
         };
         self.requests.with_label_values(&[route, method, class]).inc();
         self.seconds.with_label_values(&[route]).observe(elapsed.as_secs_f64());
+        let class = RouteClass::of(route, method);
+        if let Some(latency) = class.and_then(|class| self.latencies.get(class as usize)) {
+            latency.record(elapsed);
+        }
+    }
+
+    /// How long answers of a class took, since the start.
+    pub(crate) fn latency(&self, class: RouteClass) -> LatencyCounts {
+        let latency = self.latencies.get(class as usize);
+        latency.map(LatencyHistogram::counts).unwrap_or_default()
     }
 }

@@ -12,6 +12,7 @@ mod instance;
 mod map;
 mod quarantine;
 mod query;
+mod system;
 mod telemetry;
 mod tokens;
 mod uploads;
@@ -64,6 +65,7 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&tokens::DELETE, tokens::delete),
         route(&events::FOLLOW, events::follow),
         route(&instance::POSITIONS, instance::positions),
+        route(&system::GET, system::get),
         route(&instance::LIMITS, instance::limits),
         route(&instance::CA, instance::authority),
         route(&instance::LOGIN_LINK, instance::create_login_link),

@@ -18,6 +18,7 @@ use crate::frame::{Frame, frame, no_route};
 use crate::metrics::HttpMetrics;
 use crate::ops::{self, Ops};
 use crate::settings::{HttpSettings, OpsSettings};
+use crate::vitals::{Signs, run as run_vitals};
 
 /// Connections of operators at one time: a few scrapers and probes.
 const OPS_CONNECTIONS_MAX: usize = 64;
@@ -30,6 +31,8 @@ pub struct HttpServer {
     ops: Option<Listener>,
     ops_address: Option<SocketAddr>,
     figures: watch::Sender<Arc<Figures>>,
+    vitals: watch::Sender<Arc<Signs>>,
+    metrics: Arc<HttpMetrics>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -51,6 +54,8 @@ impl HttpServer {
         let metrics = Arc::new(HttpMetrics::register(&registry)?);
         let tasks = TaskTracker::new();
         let (figures, watched) = watch::channel(Arc::new(Figures::default()));
+        let (vitals, watched_vitals) = watch::channel(Arc::new(Signs::default()));
+        let watched = (watched, watched_vitals);
         let api = Arc::new(Api::new(http, Arc::clone(&app), watched, stop.clone()));
         let wrap = |router: Router, hosts| {
             let metrics = Arc::clone(&metrics);
@@ -84,6 +89,8 @@ impl HttpServer {
             ops: ops_listener,
             ops_address,
             figures,
+            vitals,
+            metrics,
             tasks,
             stop,
         })
@@ -111,14 +118,15 @@ impl HttpServer {
 
     /// Serves until the stop, then drains for at most ten seconds.
     pub async fn run(self) {
-        let Self { api, http, ops, figures, tasks, stop, .. } = self;
+        let Self { api, http, ops, figures, vitals, metrics, tasks, stop, .. } = self;
         let serve = async |listener: Option<Listener>| {
             if let Some(listener) = listener {
                 listener.serve(stop.clone()).await;
             }
         };
         let live = run_live(Arc::clone(&api.app), figures, stop.clone());
-        tokio::join!(serve(http), serve(ops), live);
+        let vitals = run_vitals(Arc::clone(&api.app), metrics, vitals, stop.clone());
+        tokio::join!(serve(http), serve(ops), live, vitals);
         tasks.close();
         tasks.wait().await;
     }

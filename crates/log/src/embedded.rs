@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use axle_domain::port::{EventLog, LogBounds, Record};
-use axle_domain::{Error, Kind, Message, Offset};
+use axle_domain::port::{EventLog, LogBounds, LogFigures, Record};
+use axle_domain::{Error, Kind, Message, Offset, Timestamp};
 
 use crate::disk::{Disk, RealDisk};
 use crate::pending::Pending;
@@ -148,6 +148,16 @@ impl EventLog for EmbeddedLog {
             durable: Offset(durable),
             appended: Offset(shared.appended.load(Ordering::Acquire)),
             bytes: shared.bytes(),
+        }
+    }
+
+    fn figures(&self) -> LogFigures {
+        let segments = self.shared.segments();
+        let oldest = segments.first().and_then(|segment| segment.oldest.get());
+        LogFigures {
+            segments: segments.len() as u64,
+            first_at: oldest.map(|micros| Timestamp(*micros)),
+            commits: self.shared.commits.counts(),
         }
     }
 

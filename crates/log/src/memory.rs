@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use axle_domain::port::{EventLog, LogBounds, Record};
+use axle_domain::port::{EventLog, LogBounds, LogFigures, Record};
 use axle_domain::{Error, Kind, Message, Offset, limit};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
@@ -152,6 +152,10 @@ impl EventLog for MemoryLog {
             appended: Offset(self.appended.load(Ordering::Acquire)),
             bytes: self.lock().bytes as u64,
         }
+    }
+
+    fn figures(&self) -> LogFigures {
+        LogFigures::default()
     }
 
     fn release(&self, before: Offset) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use axle_domain::LatencyHistogram;
 use tokio::sync::Notify;
 
 use crate::pending::Pending;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) bytes: AtomicU64,
     /// The oldest offset that a consumer still needs.
     pub(crate) released: AtomicU64,
+    /// How long commits took.
+    pub(crate) commits: LatencyHistogram,
     /// When the newest durable record came, microseconds since 1970.
     pub(crate) newest: AtomicI64,
 }
@@ -53,6 +56,7 @@ impl Shared {
             tail: Tail::new(settings.tail_bytes),
             bytes: AtomicU64::new(bytes),
             released: AtomicU64::new(0),
+            commits: LatencyHistogram::default(),
             newest: AtomicI64::new(0),
             pending: Mutex::new(pending),
             settings,

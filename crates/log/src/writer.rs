@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile, write_all};
 use crate::pending::{Pending, Piece};
@@ -83,8 +83,12 @@ impl Writer {
     fn commit(&mut self, pieces: VecDeque<Piece>) -> Result<(), (String, io::Error)> {
         for piece in pieces {
             loop {
+                let started = Instant::now();
                 match self.store(&piece) {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        self.shared.commits.record(started.elapsed());
+                        break;
+                    }
                     Err(Trouble::Doubt(doing, error)) => return Err((doing, error)),
                     Err(Trouble::Full(error)) => self.wait_for_room(error)?,
                 }

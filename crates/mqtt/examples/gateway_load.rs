@@ -108,6 +108,7 @@ async fn serve(dir: &str) {
         reported: state,
         link: sessions.clone(),
         authority: authority.clone(),
+        machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
     });
     let app = Arc::new(app.await.unwrap());
     let id = DeviceId::parse("load").unwrap();

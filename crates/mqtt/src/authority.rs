@@ -85,6 +85,20 @@ impl DeviceAuthority {
         vec![self.server.certificate.clone(), self.der.clone()]
     }
 
+    /// What the instance's own certificates are for, and when they end.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Vec<(String, Timestamp)> {
+        let named = [
+            ("device listeners", &self.server.certificate),
+            ("device certificate authority", &self.der),
+        ];
+        let end = |(name, der): (&str, &CertificateDer<'_>)| {
+            let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+            Some((name.to_owned(), issue::timestamp(parsed.validity().not_after)))
+        };
+        named.into_iter().filter_map(end).collect()
+    }
+
     /// The key of the server certificate.
     #[must_use]
     pub fn server_key(&self) -> PrivateKeyDer<'static> {

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::machine::ThisMachine;
 
 /// The parts of one instance, without listeners.
 pub struct Assembly {
@@ -30,6 +31,7 @@ pub struct Assembly {
     pub sessions: Arc<Sessions>,
     /// Certificates of devices and listeners.
     pub authority: Arc<DeviceAuthority>,
+    pub(crate) machine: Arc<ThisMachine>,
 }
 
 impl Assembly {
@@ -48,6 +50,8 @@ impl Assembly {
         let names = &config.server.names;
         let authority = Arc::new(DeviceAuthority::open(data.path(), names, Arc::clone(&clock))?);
         let sessions = Sessions::new();
+        let ends = authority.certificate_ends();
+        let machine = Arc::new(ThisMachine::new(data.path(), clock.now(), ends));
         let app = App::open(Ports {
             clock,
             log,
@@ -63,9 +67,10 @@ impl Assembly {
             reported: state as Arc<dyn ReportedState>,
             link: Arc::clone(&sessions) as Arc<dyn DeviceLink>,
             authority: Arc::clone(&authority) as _,
+            machine: Arc::clone(&machine) as _,
         })
         .await?;
-        Ok(Self { app: Arc::new(app), sessions, authority })
+        Ok(Self { app: Arc::new(app), sessions, authority, machine })
     }
 
     /// Brings everything to disk and closes it.

@@ -15,6 +15,7 @@ pub mod config;
 pub mod data_dir;
 mod descriptor;
 mod failure;
+mod machine;
 mod output;
 pub mod run;
 mod telemetry;

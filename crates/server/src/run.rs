@@ -94,6 +94,8 @@ impl Server {
         };
         let gateway = tokio::spawn(gateway.run());
         let http = people.spawn(http.run());
+        let listeners_of = addresses.iter().map(|(name, at)| (name.clone(), at.clone()));
+        assembly.machine.put_listeners(listeners_of.collect());
         data.put_addresses(&addresses)?;
         Ok(Self {
             data,

@@ -9,3 +9,4 @@ pub mod conformance;
 pub mod memory_state;
 pub mod memory_store;
 pub mod model;
+pub mod paper_machine;

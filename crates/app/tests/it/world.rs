@@ -139,6 +139,7 @@ impl World {
             connections: ground.state.clone(),
             link: ground.link.clone(),
             authority: Arc::new(NoAuthority),
+            machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
         let app = Arc::new(app.await.unwrap());
         let (stop, stopped) = watch::channel(false);

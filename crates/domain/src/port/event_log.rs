@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Error, Message, Offset, Source, Timestamp};
+use crate::{Error, LatencyCounts, Message, Offset, Source, Timestamp};
 
 /// What the log holds.
 ///
@@ -21,6 +21,17 @@ pub struct LogBounds {
     pub appended: Offset,
     /// Bytes on disk.
     pub bytes: u64,
+}
+
+/// Figures of the log for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFigures {
+    /// Files that records are kept in.
+    pub segments: u64,
+    /// When the oldest record came.
+    pub first_at: Option<Timestamp>,
+    /// How long commits took, from the write to the end of the sync, since the log was opened.
+    pub commits: LatencyCounts,
 }
 
 /// A record as it was read: its offset and its message.
@@ -116,6 +127,9 @@ pub trait EventLog: Send + Sync {
 
     /// What the log holds now.
     fn bounds(&self) -> LogBounds;
+
+    /// Figures.
+    fn figures(&self) -> LogFigures;
 
     /// Says that nobody needs records before this offset any more.
     fn release(&self, before: Offset);

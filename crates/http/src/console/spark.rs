@@ -12,6 +12,11 @@ const HEIGHT: u64 = 40;
 pub(super) fn line(label: &str, values: &[u64]) -> Markup {
     let most = values.iter().copied().max().unwrap_or(0);
     let label = format!("{label} in the last {} seconds: at most {}", values.len(), grouped(most));
+    draw(&label, values)
+}
+
+fn draw(label: &str, values: &[u64]) -> Markup {
+    let most = values.iter().copied().max().unwrap_or(0);
     let mut path = String::new();
     let first = RATES_MAX.saturating_sub(values.len());
     for (index, value) in values.iter().enumerate() {
@@ -31,6 +36,30 @@ pub(super) fn line(label: &str, values: &[u64]) -> Markup {
             (PreEscaped(format!("<path class=\"line\" d=\"{path}\"/>")))
         }
     }
+}
+
+/// The last hour of a rate, newest at the right: one value each ten seconds, two of them a point,
+/// the greater one.
+pub(super) fn history(label: &str, values: &[f64]) -> Markup {
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let points: Vec<u64> = values
+        .rchunks(2)
+        .rev()
+        .map(|pair| {
+            let greatest = pair.iter().copied().fold(0.0, f64::max);
+            // In thousandths of the greatest: a chart knows nothing below its own line.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a share of the greatest is from 0 to 1000"
+            )]
+            let share = if most > 0.0 { (greatest / most * 1000.0).round() as u64 } else { 0 };
+            share
+        })
+        .collect();
+    let minutes = values.len() / 6;
+    let label = format!("{label} per second in the last {minutes} minutes: at most {most:.1}");
+    draw(&label, &points)
 }
 
 /// A part of a whole as a bar.

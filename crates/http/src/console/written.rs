@@ -1,5 +1,7 @@
 //! How numbers and moments are written for people.
 
+use std::time::Duration;
+
 use axle_app::format_time;
 use axle_domain::Timestamp;
 use maud::{Markup, html};
@@ -48,6 +50,21 @@ pub(crate) fn float(number: f64) -> String {
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
         false => text,
+    }
+}
+
+/// A length of time, in the unit that leaves few digits.
+pub(crate) fn span(length: Duration) -> String {
+    let micros = length.as_micros();
+    match micros {
+        0..1_000 => format!("{micros}\u{202f}µs"),
+        1_000..10_000 => format!("{:.1}\u{202f}ms", length.as_secs_f64() * 1e3),
+        10_000..1_000_000 => format!("{}\u{202f}ms", micros / 1_000),
+        1_000_000..10_000_000 => format!("{:.1}\u{202f}s", length.as_secs_f64()),
+        10_000_000..120_000_000 => format!("{}\u{202f}s", micros / 1_000_000),
+        120_000_000..7_200_000_000 => format!("{}\u{202f}min", micros / 60_000_000),
+        7_200_000_000..172_800_000_000 => format!("{}\u{202f}h", micros / 3_600_000_000),
+        _ => format!("{}\u{202f}d", micros / 86_400_000_000),
     }
 }
 

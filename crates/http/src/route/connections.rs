@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::answer::{json_answer, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
-use crate::operation::{LIMIT, OPERATION, Operation, Parameter, reply};
+use crate::operation::{EVERYONE, LIMIT, OPERATION, Operation, Parameter, STAFF, reply};
 use crate::parameter::invalid;
 use crate::problem::Problem;
 
@@ -29,6 +29,7 @@ pub(super) static OF_DEVICE: Operation = Operation {
         within a minute are one event with a `count`. Where `is_proved` is false, somebody only \
         said to be the device.",
     rights: "`admin`, or `read:DEVICE`",
+    roles: EVERYONE,
     query: &[LIMIT],
     replies: &[reply(200, "ConnectionEvents", "The events.")],
     problems: &[404],
@@ -50,6 +51,7 @@ pub(super) static LIST: Operation = Operation {
     description: "What a client that is not known yet has tried stands here alone: ask by its \
         address or certificate.",
     rights: "`admin`",
+    roles: STAFF,
     query: &[
         Parameter {
             name: "fingerprint",
@@ -69,7 +71,7 @@ pub(super) static LIST: Operation = Operation {
 };
 
 pub(super) async fn list_all(State(api): State<Arc<Api>>, call: Call) -> Answer {
-    call.require_administrator()?;
+    call.require(Access::ReadAll)?;
     // `openssl x509 -fingerprint` writes colons between the bytes.
     let fingerprint = call.parameters.find("fingerprint").map(|text| text.replace(':', ""));
     let fingerprint = fingerprint.map(|text| Fingerprint::parse(&text)).transpose()?;

@@ -19,5 +19,6 @@ mod map;
 mod ops;
 mod resources;
 mod rights;
+mod system;
 mod uploads;
 mod world;

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use axle_app::{App, NewDevice, Ports, Publisher};
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
-    IssuedCertificate, LogBounds, Query, Receipt, Record, Reduce, SendError, StoreFigures, Table,
-    TelemetryStore,
+    IssuedCertificate, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
+    StoreFigures, Table, TelemetryStore,
 };
 use axle_domain::{
     Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, RowBatch, Scope, Timestamp,
@@ -141,6 +141,10 @@ impl EventLog for KeepingLog {
         self.0.bounds()
     }
 
+    fn figures(&self) -> LogFigures {
+        self.0.figures()
+    }
+
     fn release(&self, _before: Offset) {}
 
     async fn close(&self) {
@@ -238,6 +242,7 @@ impl World {
             reported: state,
             link: Arc::new(NoLink::default()),
             authority: Arc::new(PaperAuthority),
+            machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
         let app = Arc::new(app.await.unwrap());
         for id in ["b-1", "b-2"] {

@@ -79,6 +79,7 @@ impl World {
             reported: state,
             link: sessions.clone(),
             authority: authority.clone(),
+            machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
         let app = Arc::new(app.await.unwrap());
         let (metrics, stop) = (prometheus::Registry::new(), CancellationToken::new());
