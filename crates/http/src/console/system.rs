@@ -112,9 +112,12 @@ fn days(wait: Duration) -> String {
     }
 }
 
+/// One of the rates.
+type Pick = fn(&DoorRates) -> f64;
+
 fn rates(signs: &Signs) -> Markup {
     let vitals = &signs.vitals;
-    let cards: [(&str, &str, fn(&DoorRates) -> f64, u64); 5] = [
+    let cards: [(_, _, Pick, u64); 5] = [
         ("Received", "rows and messages at the door", |it| it.received, vitals.counters.received()),
         ("Stored", "rows", |it| it.stored, vitals.counters.stored),
         ("Quarantined", "samples and messages", |it| it.quarantined, vitals.counters.quarantined),
