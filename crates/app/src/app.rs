@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axle_domain::port::{
     CertificateAuthority, Clock, CommandStore, ComponentRegistry, ConnectionJournal, Counters,
-    CredentialStore, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState, SessionStore,
-    TelemetryStore, TokenStore, UserStore,
+    CredentialStore, DeviceFilter, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState,
+    SessionStore, TelemetryStore, TokenStore, UserStore,
 };
-use axle_domain::{Error, Offset, Schemas};
+use axle_domain::{Device, Error, Offset, Schemas};
 
 use crate::command::Commands;
 use crate::component::Components;
@@ -23,8 +23,10 @@ use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::registry::Registry;
 use crate::session::Sessions;
+use crate::sign_in::SignIn;
 use crate::token::Tokens;
 use crate::upload::Uploads;
+use crate::user::Users;
 
 /// What the use cases need of the outside.
 #[derive(Clone)]
@@ -88,6 +90,10 @@ pub struct App {
     pub feeds: Feeds,
     /// Tokens.
     pub tokens: Tokens,
+    /// People.
+    pub users: Users,
+    /// How people sign in.
+    pub sign_in: SignIn,
     /// Sessions of people.
     pub sessions: Sessions,
     /// Commands.
@@ -117,9 +123,7 @@ impl App {
     /// # Errors
     /// As the state.
     pub async fn open(ports: Ports) -> Result<Self, Error> {
-        use axle_domain::port::DeviceFilter;
-        let filter = DeviceFilter { limit: usize::MAX, ..DeviceFilter::default() };
-        let devices = ports.devices.list_devices(filter).await?;
+        let devices = all_devices(&ports).await?;
         let certificates = ports.devices.list_certificates(None).await?;
         let registry = Arc::new(Registry::load(&devices, &certificates));
         let schemas = Arc::new(Schemas::builtin());
@@ -159,7 +163,9 @@ impl App {
             components: Components::new(&ports),
             feeds: Feeds::new(&ports, Arc::clone(&registry), Arc::clone(&fleet_map)),
             tokens: Tokens::new(&ports, Arc::clone(&registry)),
-            sessions: Sessions::new(Arc::clone(&ports.sessions), Arc::clone(&clock)),
+            users: Users::new(&ports, Arc::clone(&registry)),
+            sign_in: SignIn::new(&ports),
+            sessions: Sessions::new(&ports),
             commands: Commands::new(
                 commands,
                 Arc::clone(&dispatch),
@@ -201,4 +207,9 @@ impl App {
         counters.add(self.door.pending());
         Ok(counters)
     }
+}
+
+async fn all_devices(ports: &Ports) -> Result<Vec<Device>, Error> {
+    let filter = DeviceFilter { limit: usize::MAX, ..DeviceFilter::default() };
+    ports.devices.list_devices(filter).await
 }

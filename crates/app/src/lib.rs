@@ -18,6 +18,7 @@ mod fleet_map;
 mod ingest;
 mod lag;
 mod metrics;
+mod password;
 mod principal;
 mod project;
 mod quarantine;
@@ -25,10 +26,12 @@ mod query;
 mod random;
 mod registry;
 mod session;
+mod sign_in;
 mod time_text;
 mod token;
 mod upload;
 mod vitals;
+mod user;
 
 pub use app::{App, Ports, Positions};
 pub use command::{Commands, NewCommand};
@@ -44,12 +47,14 @@ pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
 pub use ingest::{Ingest, Publisher};
 pub use lag::LagFigures;
 pub use metrics::DoorMetrics;
+pub use password::Password;
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
 pub use quarantine::{Mend, Quarantine};
 pub use query::{DeviceState, Queries};
 pub use registry::{PresentedCertificate, Registry};
 pub use session::{Sessions, SignedIn};
+pub use sign_in::{NewPasskey, SignIn};
 pub use time_text::{format_time, parse_time};
 pub use token::Tokens;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
@@ -57,3 +62,4 @@ pub use vitals::{
     DoorRates, FileSystem, LatencyWindow, PartGrowth, ProjectionSigns, Quantiles, TAKE_INTERVAL,
     VitalSigns, Vitals,
 };
+pub use user::{NewUser, UserChange, Users};

@@ -126,7 +126,9 @@ fn who_may(access: Access<'_>) -> &'static str {
         }
         Access::Administer => "this is for the role admin",
         Access::ReadAll => "this is for the roles admin, operator and support",
-        _ => "this is for the roles admin and operator",
+        Access::Operate | Access::Upload(_) | Access::Read(_) | Access::Command(_) => {
+            "this is for the roles admin and operator"
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use axle_domain::port::{Clock, SessionStore, WhichSessions};
 use axle_domain::{Error, Kind, SecretHash, Session, UserName, limit};
 use sha2::{Digest, Sha256};
 
+use crate::app::Ports;
 use crate::principal::Principal;
 use crate::random::random_text;
 
@@ -25,8 +26,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(ports: &Ports) -> Self {
+        Self { store: Arc::clone(&ports.sessions), clock: Arc::clone(&ports.clock) }
     }
 
     /// Opens a session for a person, or for the administrator without a name; returns its
