@@ -18,6 +18,8 @@ use crate::rate::Buckets;
 use crate::route;
 use crate::settings::HttpSettings;
 use crate::vitals::Signs;
+use crate::sign_in_limits::SignInLimits;
+use crate::webauthn::Challenges;
 
 /// Uploads whose bodies are being read: up to 1 MiB each.
 const UPLOADS_READING_MAX: usize = 64;
@@ -48,6 +50,12 @@ pub(crate) struct Api {
     pub(crate) pages: Arc<Semaphore>,
     /// One-time links into the console.
     pub(crate) links: Links,
+    /// How often people may try to sign in.
+    pub(crate) sign_ins: SignInLimits,
+    /// Ceremonies of passkeys that are under way.
+    pub(crate) challenges: Challenges,
+    /// Names of this server beside the loopback ones.
+    pub(crate) names: Vec<String>,
     /// What the console shows.
     pub(crate) figures: watch::Receiver<Arc<Figures>>,
     /// How the instance is.
@@ -77,6 +85,9 @@ impl Api {
             events: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             pages: Arc::new(Semaphore::new(LIVE_PAGES_MAX)),
             links: Links::default(),
+            sign_ins: SignInLimits::default(),
+            challenges: Challenges::default(),
+            names: settings.names.clone(),
             figures,
             vitals,
             openapi: OpenApi::build(),

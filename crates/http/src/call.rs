@@ -21,6 +21,7 @@ use crate::operation::Operation;
 use crate::origin::{refuse_cross_origin, require_same_origin};
 use crate::parameter::{Parameters, carries_token};
 use crate::problem::Problem;
+use crate::visitor::Visitor;
 
 /// What a handler returns.
 pub(crate) type Answer = Result<Response, Problem>;
@@ -51,8 +52,8 @@ pub(crate) struct Call {
     pub(crate) parameters: Parameters,
     /// The headers.
     pub(crate) headers: HeaderMap,
-    /// Who sent it, behind trusted load balancers.
-    pub(crate) client: IpAddr,
+    /// From where it came, behind trusted load balancers.
+    pub(crate) visitor: Visitor,
     /// The body, not read yet.
     pub(crate) body: Body,
     segments: Vec<(String, String)>,
@@ -75,9 +76,9 @@ impl FromRequest<Arc<Api>> for Call {
             })?;
         let segments = segments.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0);
-        let client = api.client(peer, &parts.headers);
+        let visitor = Visitor::of(api, peer, &parts.headers);
         let headers = parts.headers;
-        Ok(Self { principal, credential, parameters, headers, client, body, segments })
+        Ok(Self { principal, credential, parameters, headers, visitor, body, segments })
     }
 }
 

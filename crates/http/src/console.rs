@@ -5,21 +5,26 @@
 //! [`layout::page`]. Its route stands in [`router`], its entry in [`layout::Nav`], the files it
 //! loads in [`asset`].
 
+mod account;
 mod asset;
 mod device;
 mod devices;
 mod energy;
 mod error_page;
 mod feed;
+mod form;
 mod layout;
 mod live;
 mod login;
 mod overview;
+mod passkey;
+mod people;
 mod search;
 mod session;
 mod spark;
 mod system;
 mod viewer;
+mod welcome;
 mod written;
 
 use std::sync::Arc;
@@ -52,7 +57,21 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/system", get(system::get))
         .route("/live/system", get(system::live))
         .route("/search", get(search::get))
-        .route("/login", get(login::get))
+        .route("/login", get(login::get).post(login::post))
+        .route("/login/passkey/options", post(passkey::sign_in_options))
+        .route("/login/passkey", post(passkey::sign_in))
+        .route("/welcome", get(welcome::get).post(welcome::post))
+        .route("/welcome/passkey/options", post(passkey::welcome_options))
+        .route("/welcome/passkey", post(passkey::welcome))
+        .route("/account", get(account::get))
+        .route("/account/password", post(account::change_password))
+        .route("/account/passkeys/options", post(passkey::add_options))
+        .route("/account/passkeys", post(passkey::add))
+        .route("/account/passkeys/delete", post(account::delete_passkey))
+        .route("/account/sign-out-everywhere", post(account::sign_out_everywhere))
+        .route("/account/administrator", post(account::create_administrator))
+        .route("/users", get(people::get).post(people::add))
+        .route("/users/{name}/{action}", post(people::act))
         .route("/logout", post(login::sign_out))
         .fallback(error_page::no_page)
         .layer(middleware::from_fn_with_state(Arc::clone(api), error_page::surround));

@@ -90,6 +90,17 @@ impl Fields {
         }
     }
 
+    /// Takes a truth that may be missing.
+    pub(crate) fn optional_switch(&mut self, name: &'static str) -> Option<bool> {
+        self.has(name).then(|| self.switch(name))
+    }
+
+    /// Whether a field is there that was not taken yet; it is known from now on.
+    pub(crate) fn has(&mut self, name: &'static str) -> bool {
+        self.known.push(name);
+        self.left.contains_key(name)
+    }
+
     /// Takes a list of texts.
     pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
         let value = self.value(name);

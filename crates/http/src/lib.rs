@@ -28,8 +28,10 @@ mod rate;
 mod route;
 mod server;
 mod settings;
+mod sign_in_limits;
 mod visitor;
 mod vitals;
+mod webauthn;
 
 pub use server::HttpServer;
 pub use settings::{HttpSettings, OpsSettings};

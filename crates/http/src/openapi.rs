@@ -10,7 +10,8 @@ use crate::route;
 
 const SCHEMAS: &str = include_str!("openapi/schemas.json");
 const INTRODUCTION: &str = "Devices send messages, the log keeps them, projections make them \
-    telemetry and latest values. Every request needs `Authorization: Bearer TOKEN`. Errors are \
+    telemetry and latest values. Every request needs `Authorization: Bearer TOKEN`; the console's own pages use the cookie of \
+    a person's session instead. Errors are \
     problem details (RFC 9457) with a stable `code`. What belongs to another answers exactly like \
     what does not exist. Times are RFC 3339 in UTC.";
 /// Errors that every route may answer with.
@@ -53,7 +54,7 @@ fn document(operations: &[&'static Operation], schemas: Value) -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "This server."}],
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"session": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -61,6 +62,12 @@ fn document(operations: &[&'static Operation], schemas: Value) -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A token of `POST /api/v1/tokens` or `axle token create`.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "axle_session",
+                    "description": "Of a person who has signed in, from this server's own pages.",
                 },
             },
             "schemas": schemas,
@@ -73,7 +80,9 @@ fn describe(operation: &Operation) -> Value {
     if !description.is_empty() {
         description.push_str("\n\n");
     }
-    description.push_str(&format!("Rights: {}.", operation.rights));
+    let roles = operation.roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>();
+    let roles = roles.join(", ");
+    description.push_str(&format!("Rights: {}. Roles of people: {roles}.", operation.rights));
     let path = path_variables(operation.path).map(|name| {
         json!({
             "name": name,
@@ -158,6 +167,7 @@ pub(crate) fn path_meaning(path: &str, name: &str) -> &'static str {
         _ if path.contains("/devices/") => "A device.",
         _ if path.contains("/commands/") => "A command.",
         _ if path.contains("/tokens/") => "A token's id.",
+        _ if path.contains("/users/") => "The name that a person signs in with.",
         _ => "An item of the quarantine.",
     }
 }
@@ -166,8 +176,8 @@ pub(crate) fn path_meaning(path: &str, name: &str) -> &'static str {
 pub(crate) fn problem_meaning(status: u16) -> &'static str {
     match status {
         400 => "The request cannot be read: mend it.",
-        401 => "No token, or one that is not known.",
-        403 => "The token does not allow this.",
+        401 => "No token and no session, or one that is not known.",
+        403 => "The token or the role does not allow this.",
         404 => "There is no such thing, or none that the token may see.",
         406 => "None of the forms that `Accept` names.",
         408 => "The body came too slowly.",

@@ -1,4 +1,4 @@
-//! Token buckets: so many uploads per minute and key, bursts of a whole minute allowed.
+//! Token buckets: so many requests per minute and key, with a burst at the beginning.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -32,13 +32,27 @@ struct Bucket {
 /// One bucket per key.
 pub(crate) struct Buckets<K> {
     per_minute: u32,
+    burst: u32,
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    /// Buckets of that many requests per minute.
+    /// Buckets of that many requests per minute, all of which may come at once.
     pub(crate) fn new(per_minute: u32) -> Self {
-        Self { per_minute: per_minute.max(1), buckets: Mutex::default() }
+        Self::with_burst(per_minute, per_minute)
+    }
+
+    /// Buckets of that many requests per minute, and so many at once.
+    pub(crate) fn with_burst(per_minute: u32, burst: u32) -> Self {
+        Self { per_minute: per_minute.max(1), burst: burst.max(1), buckets: Mutex::default() }
+    }
+
+    /// Gives a key one request back: it was not of the kind that is counted.
+    pub(crate) fn give_back(&self, key: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(key) {
+            bucket.level += 1.0;
+        }
     }
 
     /// Requests per minute and key.
@@ -48,8 +62,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Takes one request out of the bucket of a key.
     pub(crate) fn take(&self, key: K, now: Instant) -> Verdict {
-        let full = f64::from(self.per_minute);
-        let per_second = full / 60.0;
+        let full = f64::from(self.burst);
+        let per_second = f64::from(self.per_minute) / 60.0;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= KEYS_MAX && !buckets.contains_key(&key) {
             buckets.retain(|_, bucket| level(bucket, now, per_second) < full);
@@ -110,6 +124,19 @@ mod tests {
         assert!(buckets.take("b", now).wait.is_none());
         assert!(buckets.take("a", now + SECOND).wait.is_none());
         assert!(buckets.take("a", now + SECOND).wait.is_some());
+    }
+
+    #[test]
+    fn a_burst_is_followed_by_the_rate_and_what_is_given_back_counts_again() {
+        let buckets = Buckets::with_burst(1, 3);
+        let now = Instant::now();
+        assert!((0..3).all(|_| buckets.take("a", now).wait.is_none()));
+        assert_eq!(buckets.take("a", now).wait, Some(Duration::from_secs(60)));
+        buckets.give_back(&"a");
+        buckets.give_back(&"unknown");
+        assert!(buckets.take("a", now).wait.is_none());
+        assert!(buckets.take("a", now + Duration::from_secs(59)).wait.is_some());
+        assert!(buckets.take("a", now + Duration::from_secs(60)).wait.is_none());
     }
 
     #[test]

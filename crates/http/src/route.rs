@@ -16,6 +16,7 @@ mod system;
 mod telemetry;
 mod tokens;
 mod uploads;
+mod users;
 
 use std::sync::Arc;
 
@@ -63,6 +64,12 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&tokens::CREATE, tokens::create),
         route(&tokens::LIST, tokens::list),
         route(&tokens::DELETE, tokens::delete),
+        route(&users::LIST, users::list),
+        route(&users::CREATE, users::create),
+        route(&users::GET, users::get),
+        route(&users::PATCH, users::patch),
+        route(&users::DELETE, users::delete),
+        route(&users::INVITE, users::invite),
         route(&events::FOLLOW, events::follow),
         route(&instance::POSITIONS, instance::positions),
         route(&system::GET, system::get),

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct HttpSettings {
     /// `"host:port"`, or `"off"`. Port 0 picks a free one.
     pub listen: String,
-    /// Names beside the loopback ones that a request may carry in `Host` while the listener is
-    /// bound to loopback; anything else is answered with 421, against DNS rebinding.
+    /// Names beside the loopback ones and those of `server.names` that a request may carry in
+    /// `Host` while the listener is bound to loopback (anything else is answered with 421, against
+    /// DNS rebinding), and to which passkeys may be bound.
     pub names: Vec<String>,
     /// Addresses of load balancers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,

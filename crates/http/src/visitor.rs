@@ -1,11 +1,11 @@
 //! From where a person's browser came: its address, whether by TLS, and under which name.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, HeaderMap};
 use axum::http::request::Parts;
 
 use crate::api::Api;
@@ -13,7 +13,6 @@ use crate::call::Peer;
 
 /// A browser, as far as it can be told from outside.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "the sign-in of people asks for all of it")]
 pub(crate) struct Visitor {
     /// The client's address, behind trusted load balancers.
     pub(crate) address: IpAddr,
@@ -23,12 +22,39 @@ pub(crate) struct Visitor {
     pub(crate) host: String,
 }
 
-#[allow(dead_code, reason = "the sign-in of people asks for it")]
 impl Visitor {
     /// What the browser calls our origin.
     pub(crate) fn origin(&self) -> String {
         let scheme = if self.is_secure { "https" } else { "http" };
         format!("{scheme}://{}", self.host)
+    }
+
+    /// Our origin under a name that passkeys can be bound to, where the browser runs on our own
+    /// machine and came by an address of numbers.
+    pub(crate) fn local_name(&self) -> Option<String> {
+        let (address, port) = match self.host.parse::<SocketAddr>() {
+            Ok(socket) => (socket.ip(), format!(":{}", socket.port())),
+            Err(_) => (self.host.trim_matches(['[', ']']).parse().ok()?, String::new()),
+        };
+        address.is_loopback().then(|| format!("http://localhost{port}"))
+    }
+}
+
+impl Visitor {
+    /// Where an invitation leads, under a name that passkeys can be bound to if there is one.
+    pub(crate) fn invitation_link(&self, code: &str) -> String {
+        let origin = self.local_name().unwrap_or_else(|| self.origin());
+        format!("{origin}/welcome?code={code}")
+    }
+
+    /// Who sent these headers over a connection from this peer.
+    pub(crate) fn of(api: &Api, peer: IpAddr, headers: &HeaderMap) -> Self {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        Self {
+            address: api.client(peer, headers),
+            is_secure: api.is_secure(peer, headers),
+            host: host.to_ascii_lowercase(),
+        }
     }
 }
 
@@ -37,12 +63,28 @@ impl FromRequestParts<Arc<Api>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0; 4]), |peer| peer.0);
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        std::future::ready(Ok(Self {
-            address: api.client(peer, &parts.headers),
-            is_secure: api.is_secure(peer, &parts.headers),
-            host: host.to_ascii_lowercase(),
-        }))
-        .await
+        std::future::ready(Ok(Self::of(api, peer, &parts.headers))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_address_has_a_name_too() {
+        for (host, expected) in [
+            ("127.0.0.1:8080", Some("http://localhost:8080")),
+            ("[::1]:8080", Some("http://localhost:8080")),
+            ("127.0.0.1", Some("http://localhost")),
+            ("[::1]", Some("http://localhost")),
+            ("192.0.2.1:8080", None),
+            ("axle.example.com", None),
+        ] {
+            let address = IpAddr::from([127, 0, 0, 1]);
+            let visitor = Visitor { address, is_secure: false, host: host.to_owned() };
+            assert_eq!(visitor.local_name().as_deref(), expected, "{host}");
+            assert_eq!(visitor.origin(), format!("http://{host}"));
+        }
     }
 }

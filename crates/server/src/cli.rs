@@ -1,8 +1,12 @@
 //! The command line: nouns and verbs, and what each takes.
 
+mod user;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use user::{UserAddArgs, UserCommand, UserRole};
 
 /// The cloud backend for connected fleets, in one program.
 ///
@@ -32,6 +36,9 @@ pub enum Command {
     /// Make, list and withdraw bearer tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Say who may sign in with a browser, and what they may do.
+    #[command(subcommand)]
+    User(UserCommand),
     /// Send commands to devices and see what became of them.
     #[command(subcommand)]
     Command(SendCommand),

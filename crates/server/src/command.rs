@@ -14,6 +14,7 @@ mod send;
 mod serve;
 mod tail;
 mod token;
+mod user;
 mod verify;
 
 use crate::cli::{Cli, Command, ConfigCommand};
@@ -37,6 +38,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Device(command) => block_on(device::run(command)),
         Command::Connections(args) => block_on(connections::run(args)),
         Command::Token(command) => block_on(token::run(command)),
+        Command::User(command) => block_on(user::run(command)),
         Command::Command(command) => block_on(send::run(command)),
         Command::Quarantine(command) => block_on(quarantine::run(command)),
         Command::Tail(args) => block_on(tail::run(args)),

@@ -198,7 +198,9 @@ async fn bind_http(
     stop: &CancellationToken,
     people: &Handle,
 ) -> Result<HttpServer, Failure> {
-    let (http, ops) = (config.http.clone(), config.ops.clone());
+    let (mut http, ops) = (config.http.clone(), config.ops.clone());
+    // People come by the same names as devices do.
+    http.names.extend(config.server.names.iter().cloned());
     let (app, stop) = (Arc::clone(app), stop.clone());
     // Sockets belong to the runtime on which they are bound.
     let bound = people

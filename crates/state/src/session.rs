@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use axle_domain::port::{SessionStore, WhichSessions};
 use axle_domain::{Error, Invitation, SecretHash, Session, Timestamp, User, UserName, limit};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
 use crate::SqliteState;
@@ -115,10 +116,8 @@ fn find(
         .prepare_cached("SELECT user, created_at, last_used_at FROM session WHERE hash = ?1")?;
     let mut rows = statement.query([hash.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let name = match row.get_ref(0)? {
-        rusqlite::types::ValueRef::Null => None,
-        _ => Some(user_name(row, 0)?),
-    };
+    let has_name = row.get_ref(0)? != ValueRef::Null;
+    let name = if has_name { Some(user_name(row, 0)?) } else { None };
     let session = Session {
         hash,
         user: name,

@@ -42,6 +42,7 @@ static ASSETS: &[Asset] = &[
     asset!("app.js", SCRIPT),
     asset!("energy.js", SCRIPT),
     asset!("icon.svg", SVG),
+    asset!("passkey.js", SCRIPT),
     asset!("vendor/htmx.min.js", SCRIPT),
     asset!("vendor/uplot.css", STYLE),
     asset!("vendor/uplot.js", SCRIPT),

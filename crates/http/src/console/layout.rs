@@ -39,6 +39,8 @@ pub(crate) enum Nav {
     Query,
     /// `/system`.
     System,
+    /// `/users`.
+    People,
     /// No entry: the page stands beside them.
     None,
 }
@@ -52,7 +54,7 @@ struct Entry {
     icon: &'static str,
 }
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 8] = [
     Entry {
         nav: Nav::Overview,
         path: "/",
@@ -92,6 +94,13 @@ const ENTRIES: [Entry; 7] = [
         icon: "M1.5 2.5h13v11h-13zM4 6l2.5 2L4 10M8 10.5h4",
     },
     Entry { nav: Nav::System, path: "/system", label: "System", icon: "M1.5 8.5h3l2-6 3 11 2-5h3" },
+    Entry {
+        nav: Nav::People,
+        path: "/users",
+        label: "People",
+        icon: "M6 7.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM1.5 13.5c0-2.5 2-4 4.5-4s4.5 1.5 4.5 4\
+            M11 7.5a2 2 0 1 0-1-3.7M12 9.8c1.6.4 2.5 1.7 2.5 3.7",
+    },
 ];
 
 impl Nav {
@@ -101,6 +110,7 @@ impl Nav {
             Self::Devices | Self::Energy | Self::None => true,
             Self::Overview | Self::Map | Self::Quality => role != Role::Household,
             Self::Query | Self::System => matches!(role, Role::Admin | Role::Operator),
+            Self::People => role == Role::Admin,
         }
     }
 }
@@ -167,7 +177,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                         placeholder="Search devices, components …";
                 }
                 div .account {
-                    span .who { (viewer.name) }
+                    a .who href="/account" { (viewer.name) }
                     form action="/logout" method="post" { button .quiet type="submit" { "Sign out" } }
                 }
             }

@@ -20,7 +20,6 @@ pub(crate) use axle_domain::Role;
 
 /// A person with an open session.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "pages that show devices ask for the principal")]
 pub(crate) struct Viewer {
     /// What the page calls them.
     pub(crate) name: String,
@@ -56,7 +55,11 @@ impl Viewer {
         Self { name, role, principal, session }
     }
 
-    #[allow(dead_code, reason = "pages for some roles ask")]
+    /// The name in the server's log.
+    pub(crate) fn log_name(&self) -> String {
+        self.principal.id()
+    }
+
     /// Lets those roles pass to a page.
     ///
     /// # Errors

@@ -73,12 +73,9 @@ pub(super) static FOLLOW: Operation = Operation {
 
 pub(super) async fn follow(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let device = call.parameters.find("device").map(DeviceId::parse).transpose()?;
-    match &device {
-        Some(device) => {
-            call.require(Access::Read(device))?;
-            api.require_registered(device)?;
-        }
-        None => {}
+    if let Some(device) = &device {
+        call.require(Access::Read(device))?;
+        api.require_registered(device)?;
     }
     let reads = call.principal.require_reading()?;
     let is_raw = call.parameters.switch("raw")?;

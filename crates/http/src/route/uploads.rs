@@ -117,7 +117,7 @@ fn admit(api: &Api, call: &Call, token: Verdict) -> Result<(), Problem> {
     if let Some(wait) = token.wait {
         return busy("upload.rate_token", "with this token", wait);
     }
-    match api.by_address.take(network(call.client), Instant::now()).wait {
+    match api.by_address.take(network(call.visitor.address), Instant::now()).wait {
         Some(wait) => busy("upload.rate_address", "from this address", wait),
         None => Ok(()),
     }
