@@ -30,8 +30,8 @@ mod sign_in;
 mod time_text;
 mod token;
 mod upload;
-mod vitals;
 mod user;
+mod vitals;
 
 pub use app::{App, Ports, Positions};
 pub use command::{Commands, NewCommand};
@@ -58,8 +58,8 @@ pub use sign_in::{NewPasskey, SignIn};
 pub use time_text::{format_time, parse_time};
 pub use token::Tokens;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
+pub use user::{NewUser, UserChange, Users};
 pub use vitals::{
     DoorRates, FileSystem, LatencyWindow, PartGrowth, ProjectionSigns, Quantiles, TAKE_INTERVAL,
     VitalSigns, Vitals,
 };
-pub use user::{NewUser, UserChange, Users};

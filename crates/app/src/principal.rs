@@ -126,9 +126,11 @@ fn who_may(access: Access<'_>) -> &'static str {
         }
         Access::Administer => "this is for the role admin",
         Access::ReadAll => "this is for the roles admin, operator and support",
-        Access::Operate | Access::Upload(_) | Access::Read(_) | Access::Command(_) => {
-            "this is for the roles admin and operator"
-        }
+        Access::Operate
+        | Access::Feed(_)
+        | Access::Upload(_)
+        | Access::Read(_)
+        | Access::Command(_) => "this is for the roles admin and operator",
     }
 }
 

@@ -17,8 +17,8 @@ use crate::openapi::OpenApi;
 use crate::rate::Buckets;
 use crate::route;
 use crate::settings::HttpSettings;
-use crate::vitals::Signs;
 use crate::sign_in_limits::SignInLimits;
+use crate::vitals::Signs;
 use crate::webauthn::Challenges;
 
 /// Uploads whose bodies are being read: up to 1 MiB each.

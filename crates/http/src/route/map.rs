@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::{body_answer, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
-use crate::operation::{OPERATION, Operation, Parameter, Reply};
+use crate::operation::{EVERYONE, OPERATION, Operation, Parameter, Reply};
 use crate::parameter::{Parameters, invalid};
 use crate::problem::Problem;
 
@@ -31,6 +31,7 @@ pub(super) static VIEW: Operation = Operation {
         few, else clusters, whatever the size of the fleet. Counts of clusters and vehicles sum \
         to `total`. The same view again with `If-None-Match` answers 304 while nothing moved.",
     rights: "`admin`, or `read:DEVICE` for these devices",
+    roles: EVERYONE,
     query: &[
         Parameter {
             name: "bbox",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axle_app::Mend;
+use axle_domain::port::Visibility;
 use axle_domain::{Access, DeviceId, Error, QuarantineId, QuarantineItem, QuarantineState, limit};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -28,7 +29,8 @@ pub(super) static LIST: Operation = Operation {
     path: "/api/v1/quarantine",
     tag: TAG,
     summary: "List what was set aside, newest first",
-    description: "A token for single devices must name one of them in `device`.",
+    description: "A token for single devices must name one of them in `device`; a person of a \
+        household sees the items of its devices.",
     rights: "`admin`, or `read:DEVICE` with `device`",
     query: &[
         Parameter {
@@ -56,6 +58,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
             call.require(Access::Read(device))?;
             api.require_registered(device)?;
         }
+        None if call.principal.role().is_some() => {}
         None => call.require(Access::ReadAll)?,
     }
     let limit = call.parameters.count("limit", 100, limit::PAGE_ITEMS_MAX)?;
@@ -66,7 +69,10 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
             None => return Err(invalid("before", "must be `next` of the page before")),
         },
     };
-    let items = api.app.quarantine.list(device.as_ref(), before, limit).await?;
+    let items = match (&device, call.principal.reads()) {
+        (None, Visibility::Devices(own)) => of_devices(&api, &own, before, limit).await?,
+        _ => api.app.quarantine.list(device.as_ref(), before, limit).await?,
+    };
     let next = items.last().filter(|_| items.len() >= limit).map(|last| {
         let id = last.id.to_string();
         let of =
@@ -75,6 +81,22 @@ pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
         (id, address)
     });
     Ok(page(items.iter().map(|item| wire(item).into()).collect(), next))
+}
+
+/// The newest items of a household's devices.
+async fn of_devices(
+    api: &Api,
+    own: &[DeviceId],
+    before: Option<QuarantineId>,
+    limit: usize,
+) -> Result<Vec<QuarantineItem>, Error> {
+    let mut items = Vec::new();
+    for device in own {
+        items.extend(api.app.quarantine.list(Some(device), before, limit).await?);
+        items.sort_by_key(|item: &QuarantineItem| std::cmp::Reverse(item.id));
+        items.truncate(limit);
+    }
+    Ok(items)
 }
 
 pub(super) static GET: Operation = Operation {

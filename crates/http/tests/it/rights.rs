@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axle_domain::Role;
 use serde_json::{Value, json};
 
 use crate::client::Events;
@@ -23,7 +24,7 @@ async fn fill(world: &World, path: &str) -> String {
         "b-1".to_owned()
     };
     let filled = path.replace("{id}", &id).replace("{stream}", "ride");
-    filled.replace("{plant}", "graz").replace("{serial}", "S1")
+    filled.replace("{plant}", "graz").replace("{serial}", "S1").replace("{name}", "anna")
 }
 
 fn body(operation: &str) -> Value {
@@ -33,6 +34,7 @@ fn body(operation: &str) -> Value {
         "createCommand" => json!({"name": "unlock"}),
         "createCertificate" => json!({"csr": "CSR"}),
         "createToken" => json!({"scopes": ["read:b-1"]}),
+        "createUser" => json!({"name": "bert", "role": "support"}),
         "createBatch" => json!({"records": []}),
         "decideReview" => json!({"decision": "reject"}),
         "replayQuarantineItem" => json!({"payload": {"lat": 1}}),
@@ -70,7 +72,11 @@ fn expected(operation: &str) -> [u16; 6] {
         "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine"
         | "listConnections" | "getSystem" => [401, 403, 403, 403, 403, 200],
         "deleteDevice" => [401, 403, 403, 403, 403, 204],
-        "createCertificate" | "createToken" | "createLoginLink" => [401, 403, 403, 403, 403, 201],
+        "createCertificate" | "createToken" | "createLoginLink" | "createUser" | "inviteUser" => {
+            [401, 403, 403, 403, 403, 201]
+        }
+        "listUsers" | "getUser" | "patchUser" => [401, 403, 403, 403, 403, 200],
+        "deleteUser" => [401, 403, 403, 403, 403, 204],
         "replayQuarantineItem" => [401, 403, 403, 403, 403, 202],
         "deleteToken" => [401, 403, 403, 403, 403, 404],
         other => panic!("say who may do {other}"),
@@ -104,6 +110,7 @@ async fn check(path: &str, method: &str, operation: &str) {
             {"type": "installation", "serial": "S1", "device": "b-2", "from": "2026-02-01"},
         ]});
         world.post("/api/v1/feeds/graz/batches").json(&records).send().await;
+        world.user("anna", Role::Support, &[]).await;
         let path = fill(&world, path).await;
         let token = if scope.is_empty() { String::new() } else { world.token(scope).await };
         let mut request = world.request(method, &path).token(&token);

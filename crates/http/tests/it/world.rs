@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axle_app::{App, NewDevice, Ports, Publisher};
+use axle_app::{App, NewDevice, NewUser, Ports, Publisher};
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
     IssuedCertificate, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
     StoreFigures, Table, TelemetryStore,
 };
 use axle_domain::{
-    Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, RowBatch, Scope, Timestamp,
+    Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, Role, RowBatch, Scope,
+    Timestamp, UserName,
 };
 use axle_http::{HttpServer, HttpSettings, OpsSettings};
 use axle_log::MemoryLog;
@@ -207,6 +208,7 @@ impl CertificateAuthority for PaperAuthority {
 /// A running server.
 pub(crate) struct World {
     pub(crate) app: Arc<App>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<KeepingLog>,
     pub(crate) store: Arc<ParrotStore>,
     pub(crate) http: SocketAddr,
@@ -227,8 +229,9 @@ impl World {
     pub(crate) async fn with(settings: HttpSettings) -> Self {
         let (log, state) = (Arc::new(KeepingLog::default()), Arc::new(MemoryState::new()));
         let store = Arc::new(ParrotStore::default());
+        let clock = Arc::new(ManualClock::new(NOW));
         let app = App::open(Ports {
-            clock: Arc::new(ManualClock::new(NOW)),
+            clock: clock.clone(),
             log: log.clone(),
             store: store.clone(),
             devices: state.clone(),
@@ -263,7 +266,7 @@ impl World {
         let login = server.create_login_link().unwrap();
         let server = tokio::spawn(server.run());
         let _projector = (stop_projector, projector);
-        Self { app, log, store, http, ops, admin, login, stop, server, _projector }
+        Self { app, clock, log, store, http, ops, admin, login, stop, server, _projector }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
@@ -293,6 +296,15 @@ impl World {
 
     pub(crate) async fn token(&self, scope: &str) -> String {
         self.app.tokens.create(vec![Scope::parse(scope).unwrap()]).await.unwrap().1
+    }
+
+    /// Adds a person who has signed in; returns the cookie.
+    pub(crate) async fn user(&self, name: &str, role: Role, devices: &[&str]) -> String {
+        let name = UserName::parse(name).unwrap();
+        let devices = devices.iter().map(|id| device(id)).collect();
+        let new = NewUser { name: name.clone(), display_name: String::new(), role, devices };
+        self.app.users.create(new).await.unwrap();
+        format!("axle_session={}", self.app.sessions.open(Some(name)).await.unwrap())
     }
 
     pub(crate) fn publish(&self, device_id: &str, stream: &str, payload: &str) {
