@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axle_domain::port::{
     CertificateAuthority, Clock, CommandStore, ComponentRegistry, ConnectionJournal, Counters,
     CredentialStore, DeviceFilter, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState,
-    SessionStore, TelemetryStore, TokenStore, UserStore,
+    SearchIndex, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Device, Error, Offset, Schemas};
 
@@ -22,6 +22,7 @@ use crate::project::Projector;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::registry::Registry;
+use crate::search::Search;
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::token::Tokens;
@@ -41,6 +42,8 @@ pub struct Ports {
     pub devices: Arc<dyn DeviceRegistry>,
     /// Components and what plants say.
     pub components: Arc<dyn ComponentRegistry>,
+    /// The index over devices, components and people.
+    pub search: Arc<dyn SearchIndex>,
     /// Tokens.
     pub tokens: Arc<dyn TokenStore>,
     /// People.
@@ -88,6 +91,8 @@ pub struct App {
     pub components: Components,
     /// What plants say.
     pub feeds: Feeds,
+    /// Finding any of it.
+    pub search: Search,
     /// Tokens.
     pub tokens: Tokens,
     /// People.
@@ -161,6 +166,7 @@ impl App {
                 Arc::clone(&clock),
             ),
             components: Components::new(&ports),
+            search: Search::new(&ports),
             feeds: Feeds::new(&ports, Arc::clone(&registry), Arc::clone(&fleet_map)),
             tokens: Tokens::new(&ports, Arc::clone(&registry)),
             users: Users::new(&ports, Arc::clone(&registry)),

@@ -23,6 +23,7 @@ mod quarantine;
 mod row;
 mod row_batch;
 mod schema;
+pub mod search;
 mod time;
 mod token;
 mod topic;
@@ -50,6 +51,9 @@ pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};
 pub use row::{Row, Value};
 pub use row_batch::{Column, Dictionary, FloatColumn, RowBatch, TextColumn};
 pub use schema::{Field, FieldKind, Schemas, StreamSchema};
+pub use search::{
+    SearchEntry, SearchField, SearchHit, SearchKind, SearchMatch, SearchQuery, SearchReason, rank,
+};
 pub use time::{Settled, TimeError, TimeQuality, Timestamp, settle};
 pub use token::{Scope, Token, TokenHash};
 pub use topic::{Topic, TopicError};

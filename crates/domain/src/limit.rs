@@ -148,9 +148,9 @@ pub const CONNECTION_EVENTS_IN_MEMORY_MAX: usize = 8192;
 pub const CONNECTION_TEXT_BYTES_MAX: usize = 192;
 
 /// Largest batch of a plant.
-pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const FEED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most records of one batch; a batch is one change of the state, and others wait for it.
-pub const FEED_RECORDS_MAX: usize = 5_000;
+pub const FEED_RECORDS_MAX: usize = 2_000;
 /// Longest record of a batch that is kept for review whole.
 pub const FEED_RECORD_BYTES_MAX: usize = 4 * 1024;
 /// Records of one plant that may wait for a person; beyond, its batches are turned away.
@@ -163,6 +163,17 @@ pub const FEED_NEIGHBORS_MAX: u32 = 16;
 pub const MASTER_TEXT_BYTES_MAX: usize = 256;
 /// Longest note of a person who decides.
 pub const NOTE_BYTES_MAX: usize = 1024;
+
+/// Longest text that is searched for, in characters; more is not looked at.
+pub const SEARCH_CHARS_MAX: usize = 64;
+/// Shortest word that is found with a typo in it, in characters.
+pub const SEARCH_FUZZY_CHARS_MIN: usize = 4;
+/// Longest word that is found with a typo in it, in characters.
+pub const SEARCH_FUZZY_CHARS_MAX: usize = 32;
+/// Most hits of a search.
+pub const SEARCH_HITS_MAX: usize = 100;
+/// How long a search guesses at typos after it has found what was typed.
+pub const SEARCH_GUESS_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;

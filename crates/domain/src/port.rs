@@ -14,6 +14,7 @@ mod device_registry;
 mod event_log;
 mod machine;
 mod reported_state;
+mod search_index;
 mod session_store;
 mod telemetry_store;
 mod token_store;
@@ -33,6 +34,7 @@ pub use device_registry::{DeviceFilter, DeviceRegistry};
 pub use event_log::{EventLog, LogBounds, LogFigures, Record};
 pub use machine::{DiskFigures, Machine, MachineFigures, ProcessFigures};
 pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
+pub use search_index::SearchIndex;
 pub use session_store::{SessionStore, WhichSessions};
 pub use telemetry_store::{
     Aggregate, Answer, AnswerFormat, Cell, ColumnInfo, History, Query, QueryLimits, Reduce,

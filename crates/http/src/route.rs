@@ -12,6 +12,7 @@ mod instance;
 mod map;
 mod quarantine;
 mod query;
+mod search;
 mod system;
 mod telemetry;
 mod tokens;
@@ -47,6 +48,7 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&feeds::REVIEWS, feeds::reviews),
         route(&feeds::REVIEW, feeds::review),
         route(&feeds::DECIDE, feeds::decide),
+        route(&search::FIND, search::find),
         route(&telemetry::STATE, telemetry::state),
         route(&telemetry::HISTORY, telemetry::history),
         route(&map::VIEW, map::view),

@@ -99,6 +99,7 @@ async fn serve(dir: &str) {
         store: Arc::new(MemoryStore::new()),
         devices: state.clone(),
         components: state.clone(),
+        search: state.clone(),
         tokens: state.clone(),
         users: state.clone(),
         credentials: state.clone(),

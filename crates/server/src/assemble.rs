@@ -9,7 +9,8 @@ use std::sync::Arc;
 use axle_app::{App, Ports};
 use axle_domain::port::{
     Clock, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceLink,
-    DeviceRegistry, EventLog, ReportedState, SessionStore, TelemetryStore, TokenStore, UserStore,
+    DeviceRegistry, EventLog, ReportedState, SearchIndex, SessionStore, TelemetryStore, TokenStore,
+    UserStore,
 };
 use axle_domain::{Error, Schemas};
 use axle_log::EmbeddedLog;
@@ -58,6 +59,7 @@ impl Assembly {
             store,
             devices: Arc::clone(&state) as Arc<dyn DeviceRegistry>,
             components: Arc::clone(&state) as Arc<dyn ComponentRegistry>,
+            search: Arc::clone(&state) as Arc<dyn SearchIndex>,
             tokens: Arc::clone(&state) as Arc<dyn TokenStore>,
             users: Arc::clone(&state) as Arc<dyn UserStore>,
             credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,

@@ -7,12 +7,12 @@ use axle_domain::port::{
 };
 use axle_domain::{
     Change, Component, ComponentStatus, DeviceId, Error, Installation, KindName, ReviewId,
-    ReviewItem, Serial, Timestamp,
+    ReviewItem, SearchEntry, SearchKind, Serial, Timestamp,
 };
 use rusqlite::{Connection, Row, params};
 
 use crate::failure::{Failure, corrupt};
-use crate::{SqliteState, device, feed};
+use crate::{SqliteState, device, feed, search};
 
 /// The columns of a component, under the alias `c`.
 const COMPONENT: &str =
@@ -107,7 +107,14 @@ fn put(connection: &Connection, component: &Component) -> Result<(), Failure> {
         component.created_at.0,
         component.updated_at.0,
     ])?;
-    Ok(())
+    let entry = SearchEntry {
+        kind: SearchKind::Component,
+        id: component.serial.to_string(),
+        name: String::new(),
+        model: component.model.clone(),
+        what: component.kind.to_string(),
+    };
+    search::put(connection, &entry)
 }
 
 fn put_installation(connection: &Connection, installation: &Installation) -> Result<(), Failure> {

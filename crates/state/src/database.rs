@@ -12,15 +12,16 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::failure::{Failure, corrupt, unavailable};
 
 /// Every step of the layout, in order; the count is the version. A step is never edited.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_people.sql"),
     include_str!("../migrations/0003_connections.sql"),
     include_str!("../migrations/0004_components.sql"),
+    include_str!("../migrations/0005_search.sql"),
 ];
 
 /// The version of the layout that this program writes.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 const _: () = assert!(VERSION as usize == MIGRATIONS.len());
 
 /// `AXLE`: tells our file from any other SQLite file.
@@ -149,6 +150,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Failure> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
+    crate::search::rebuild_if_old(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

@@ -2,16 +2,20 @@
 
 use async_trait::async_trait;
 use axle_domain::port::{DeviceFilter, DeviceRegistry};
+use axle_domain::search::compact;
 use axle_domain::{
-    Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind, Timestamp,
+    Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind, SearchEntry, SearchKind,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::SqliteState;
 use crate::failure::{Failure, corrupt};
+use crate::{SqliteState, search};
 
 const DEVICE: &str =
     "SELECT id, status, name, kind, created_at, updated_at, version, model FROM device";
+/// Entries that hold a part of a text and are looked at one by one.
+const HOLDERS_MAX: usize = 5_000;
 const CERTIFICATE: &str =
     "SELECT fingerprint, device, not_before, not_after, revoked_at FROM certificate";
 
@@ -90,7 +94,17 @@ pub(crate) fn create(connection: &Connection, device: &Device) -> Result<(), Fai
         let message = format!("device `{id}` exists already: choose another id or update it");
         return Err(Error::new(Kind::Conflict, "device.exists", message).into());
     }
-    Ok(())
+    search::put(connection, &entry(device))
+}
+
+fn entry(device: &Device) -> SearchEntry {
+    SearchEntry {
+        kind: SearchKind::Device,
+        id: device.id.to_string(),
+        name: device.name.clone(),
+        model: device.model.clone(),
+        what: device.kind.clone(),
+    }
 }
 
 pub(crate) fn update(connection: &Connection, device: &Device) -> Result<(), Failure> {
@@ -111,7 +125,7 @@ pub(crate) fn update(connection: &Connection, device: &Device) -> Result<(), Fai
         device.model,
     ])?;
     if count > 0 {
-        return Ok(());
+        return search::put(connection, &entry(device));
     }
     let stored = find(connection, &device.id)?.ok_or_else(|| unknown(&device.id))?;
     let message = format!(
@@ -129,6 +143,13 @@ pub(crate) fn find(connection: &Connection, id: &DeviceId) -> Result<Option<Devi
 }
 
 fn list(connection: &Connection, filter: &DeviceFilter) -> Result<Vec<Device>, Failure> {
+    let part = compact(&filter.search);
+    // Where many match, the first of them are soon found by looking at one after the other.
+    if part.chars().count() >= 3
+        && let Some(holders) = search::holders(connection, &part, HOLDERS_MAX)?
+    {
+        return list_of(connection, filter, &holders);
+    }
     // Neither side of instr has wildcards, and folding in Rust knows more than ASCII.
     let mut statement = connection.prepare_cached(&format!(
         "{DEVICE} WHERE id > ?1 AND (?2 = '' OR instr(lower(id), ?2) > 0 OR instr(name_folded, ?2) > 0)
@@ -138,6 +159,30 @@ fn list(connection: &Connection, filter: &DeviceFilter) -> Result<Vec<Device>, F
     let search = filter.search.to_lowercase();
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     statement.query_and_then(params![after, search, limit], device)?.collect()
+}
+
+/// The devices that a search wants among those that the index names.
+fn list_of(
+    connection: &Connection,
+    filter: &DeviceFilter,
+    holders: &[i64],
+) -> Result<Vec<Device>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT d.id, d.status, d.name, d.kind, d.created_at, d.updated_at, d.version, d.model
+         FROM search_entry e JOIN device d ON d.id = e.id
+         WHERE e.number = ?1 AND e.kind = 'device' AND d.id > ?2
+         AND (instr(lower(d.id), ?3) > 0 OR instr(d.name_folded, ?3) > 0)",
+    )?;
+    let after = filter.after.as_ref().map_or("", DeviceId::as_str);
+    let search = filter.search.to_lowercase();
+    let mut devices = Vec::new();
+    for number in holders {
+        let mut rows = statement.query(params![number, after, search])?;
+        devices.extend(rows.next()?.map(device).transpose()?);
+    }
+    devices.sort_by(|left, right| left.id.cmp(&right.id));
+    devices.truncate(filter.limit);
+    Ok(devices)
 }
 
 fn bind(connection: &Connection, certificate: &Certificate) -> Result<(), Failure> {

@@ -7,6 +7,15 @@ use rusqlite::ErrorCode;
 #[derive(Debug)]
 pub(crate) struct Failure(Error);
 
+impl Failure {
+    /// Whether the driver gave up with this code.
+    pub(crate) fn is(&self, code: ErrorCode) -> bool {
+        let source = std::error::Error::source(&self.0);
+        let driver = source.and_then(|source| source.downcast_ref::<rusqlite::Error>());
+        driver.is_some_and(|driver| driver.sqlite_error_code() == Some(code))
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         failure.0

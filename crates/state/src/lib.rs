@@ -16,6 +16,7 @@ mod feed;
 mod keys;
 mod readers;
 mod reported;
+mod search;
 mod session;
 mod token;
 mod user;
@@ -38,8 +39,8 @@ pub use crate::verify::{Verification, verify};
 pub const STATE_VERSION: u32 = database::VERSION;
 
 /// The state in one SQLite file. It implements the ports `DeviceRegistry`, `ComponentRegistry`,
-/// `TokenStore`, `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState`
-/// and `ConnectionJournal`.
+/// `TokenStore`, `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState`,
+/// `ConnectionJournal` and `SearchIndex`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on

@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use axle_domain::port::{UserEntry, UserFilter, UserStore};
-use axle_domain::{DeviceId, Error, Kind, Role, Timestamp, User, UserHandle, UserName, limit};
+use axle_domain::{
+    DeviceId, Error, Kind, Role, SearchEntry, SearchKind, Timestamp, User, UserHandle, UserName,
+    limit,
+};
 use rusqlite::{Connection, Row, params};
 
-use crate::SqliteState;
 use crate::device::signed;
 use crate::failure::{Failure, corrupt};
+use crate::{SqliteState, search};
 
 /// The columns of a person, which stand first in every row that [`user`] reads.
 pub(crate) const USER_COLUMNS: &str = "user.name, user.display_name, user.role, user.devices, \
@@ -51,7 +54,9 @@ impl UserStore for SqliteState {
             // What belongs to the person goes by the foreign keys.
             let mut statement =
                 writing.connection.prepare_cached("DELETE FROM user WHERE name = ?1")?;
-            Ok(statement.execute([name.as_str()])? > 0)
+            let was_there = statement.execute([name.as_str()])? > 0;
+            search::delete(writing.connection, SearchKind::User, name.as_str())?;
+            Ok(was_there)
         })
         .await
     }
@@ -87,7 +92,17 @@ fn create(connection: &Connection, user: &User) -> Result<(), Failure> {
         let message = format!("user `{}` exists already: choose another name", user.name);
         return Err(Error::new(Kind::Conflict, "user.exists", message).into());
     }
-    Ok(())
+    search::put(connection, &search_entry(user))
+}
+
+fn search_entry(user: &User) -> SearchEntry {
+    SearchEntry {
+        kind: SearchKind::User,
+        id: user.name.to_string(),
+        name: user.display_name.clone(),
+        model: String::new(),
+        what: user.role.to_string(),
+    }
 }
 
 fn update(connection: &Connection, user: &User) -> Result<(), Failure> {
@@ -106,7 +121,7 @@ fn update(connection: &Connection, user: &User) -> Result<(), Failure> {
         signed(user.version),
     ])?;
     if count > 0 {
-        return Ok(());
+        return search::put(connection, &search_entry(user));
     }
     let stored = find(connection, &user.name)?.ok_or_else(|| unknown(&user.name))?.user;
     let message = format!(

@@ -4,6 +4,7 @@
 mod component;
 mod connections;
 mod people;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -130,6 +130,7 @@ impl World {
             store: store.clone() as Arc<dyn TelemetryStore>,
             devices: ground.state.clone(),
             components: ground.state.clone(),
+            search: ground.state.clone(),
             tokens: ground.state.clone(),
             users: ground.state.clone(),
             credentials: ground.state.clone(),

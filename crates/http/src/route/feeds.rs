@@ -26,7 +26,7 @@ const TAG: &str = "Feeds";
 const BATCHES: &str = "/api/v1/feeds/{plant}/batches";
 const MEDIA: &[&str] = &["application/json", "application/x-ndjson"];
 /// What a batch takes of the memory for bodies that are being read, in units of an upload.
-const READING_UNITS: u32 = 4;
+const READING_UNITS: u32 = 2;
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub(super) static CREATE: Operation = Operation {

@@ -87,6 +87,8 @@ pub(super) async fn limits(State(api): State<Arc<Api>>, _call: Call) -> Answer {
         "feed_records_max": limit::FEED_RECORDS_MAX,
         "feed_record_bytes_max": limit::FEED_RECORD_BYTES_MAX,
         "feed_reviews_waiting_max": limit::FEED_REVIEWS_WAITING_MAX,
+        "search_chars_max": limit::SEARCH_CHARS_MAX,
+        "search_hits_max": limit::SEARCH_HITS_MAX,
         "page_items_max": limit::PAGE_ITEMS_MAX,
     });
     if let (Some(body), Some(rest)) = (body.as_object_mut(), rest.as_object()) {

@@ -23,6 +23,9 @@ async fn fill(world: &World, path: &str) -> String {
     } else {
         "b-1".to_owned()
     };
+    if path == "/api/v1/search" {
+        return format!("{path}?q=b-1");
+    }
     let filled = path.replace("{id}", &id).replace("{stream}", "ride");
     filled.replace("{plant}", "graz").replace("{serial}", "S1").replace("{name}", "anna")
 }
@@ -62,6 +65,7 @@ fn expected(operation: &str) -> [u16; 6] {
         "createBatch" | "listBatches" | "listReviews" | "listComponents" | "decideReview" => {
             [401, 403, 403, 403, 403, 200]
         }
+        "search" => [401, 200, 200, 200, 200, 200],
         "getReview" => [401, 404, 404, 404, 404, 200],
         "createCommand" => [401, 404, 404, 404, 202, 202],
         "cancelCommand" => [401, 404, 404, 404, 200, 200],

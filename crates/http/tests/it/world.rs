@@ -236,6 +236,7 @@ impl World {
             store: store.clone(),
             devices: state.clone(),
             components: state.clone(),
+            search: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),

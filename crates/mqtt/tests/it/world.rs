@@ -70,6 +70,7 @@ impl World {
             store: Arc::new(MemoryStore::new()),
             devices: state.clone(),
             components: state.clone(),
+            search: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),

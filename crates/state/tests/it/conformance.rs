@@ -101,6 +101,39 @@ mod component_registry {
     }
 }
 
+mod search_index {
+    use axle_testkit::conformance::state::search_index as suite;
+    use axle_testkit::memory_state::MemoryState;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn a_change_is_found_as_soon_as_it_is_answered() {
+        suite::a_change_is_found_as_soon_as_it_is_answered(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn hits_are_ranked_by_the_law() {
+        let folder = Folder::new();
+        suite::hits_are_ranked_by_the_law(&folder.state()).await;
+        suite::hits_are_ranked_by_the_law(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn one_change_and_every_part_are_found() {
+        let folder = Folder::new();
+        suite::one_change_and_every_part_are_found(&folder.state()).await;
+        suite::one_change_and_every_part_are_found(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_search_is_bounded() {
+        let folder = Folder::new();
+        suite::a_search_is_bounded(&folder.state()).await;
+        suite::a_search_is_bounded(&MemoryState::new()).await;
+    }
+}
+
 mod token_store {
     use axle_testkit::conformance::state::token_store as suite;
 

@@ -1,6 +1,7 @@
 //! The contracts of the ports of the state, clause by clause: [`device_registry`],
 //! [`component_registry`], [`token_store`], [`user_store`], [`credential_store`],
-//! [`session_store`], [`command_store`], [`reported_state`], [`connection_journal`].
+//! [`session_store`], [`command_store`], [`reported_state`], [`connection_journal`],
+//! [`search_index`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
@@ -10,6 +11,7 @@ pub mod connection_journal;
 pub mod credential_store;
 pub mod device_registry;
 pub mod reported_state;
+pub mod search_index;
 pub mod session_store;
 pub mod token_store;
 pub mod user_store;
@@ -17,7 +19,7 @@ pub mod user_store;
 use async_trait::async_trait;
 use axle_domain::port::{
     CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceRegistry,
-    ReportedState, SessionStore, TokenStore, UserStore,
+    ReportedState, SearchIndex, SessionStore, TokenStore, UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -30,9 +32,9 @@ pub trait People: UserStore + CredentialStore + SessionStore {}
 impl<T: UserStore + CredentialStore + SessionStore> People for T {}
 
 /// The ports about devices and what they consist of.
-pub trait Master: DeviceRegistry + ComponentRegistry {}
+pub trait Master: DeviceRegistry + ComponentRegistry + SearchIndex {}
 
-impl<T: DeviceRegistry + ComponentRegistry> Master for T {}
+impl<T: DeviceRegistry + ComponentRegistry + SearchIndex> Master for T {}
 
 /// An implementation of all these ports.
 pub trait State:

@@ -25,6 +25,12 @@ pub(super) struct MasterData {
     last_review: u64,
 }
 
+impl MasterData {
+    pub(super) fn components(&self) -> impl Iterator<Item = &Component> {
+        self.components.values()
+    }
+}
+
 impl Contents {
     fn known(&self, record: &FeedRecord) -> Known {
         let master = &self.master;

@@ -23,6 +23,10 @@ pub(super) struct People {
 }
 
 impl People {
+    pub(super) fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.values()
+    }
+
     fn entry(&self, user: &User) -> UserEntry {
         UserEntry {
             user: user.clone(),
