@@ -106,3 +106,47 @@ fn handshake(error: &rustls::Error, settings: &Settings, now: Reading) -> String
         other => format!("TLS with {server} failed: {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axle_domain::Timestamp;
+
+    use super::*;
+    use crate::AgentArgs;
+
+    #[test]
+    fn every_failure_has_words_and_a_next_step() {
+        let args = AgentArgs {
+            device: Some("home-1".to_owned()),
+            server: Some("localhost:8883".to_owned()),
+            plain: true,
+            read_file: Some("values".into()),
+            ..AgentArgs::default()
+        };
+        let settings = args.settings().unwrap();
+        let now = Reading { wall: Timestamp(0), since_boot: 0 };
+        let tls = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let wrong = |error| tls(rustls::Error::InvalidCertificate(error));
+        let alert = |alert| tls(rustls::Error::AlertReceived(alert));
+        let code = |code| io::Error::other(Refused { code, reason: "so".to_owned() });
+        for (error, part) in [
+            (wrong(CertificateError::UnknownIssuer), "take ca.crt"),
+            (wrong(CertificateError::NotValidYet), "clock says 1970-01-01T00:00:00.000000Z"),
+            (wrong(CertificateError::Expired), "restart the server"),
+            (wrong(CertificateError::NotValidForName), "`server.names`"),
+            (alert(AlertDescription::CertificateExpired), "axle device add home-1 --renew"),
+            (alert(AlertDescription::UnknownCA), "axle device add home-1 --renew"),
+            (code(0x87), "0x87: so; see `axle device show home-1`"),
+            (code(0x8e), "only one may"),
+            (code(0x98), "--renew"),
+            (code(0x97), "it is tried again"),
+            (io::ErrorKind::ConnectionRefused.into(), "nothing listens on localhost:8883"),
+            (io::ErrorKind::TimedOut.into(), "does not answer"),
+            (io::ErrorKind::NetworkUnreachable.into(), "is this computer online?"),
+            (io::ErrorKind::UnexpectedEof.into(), "closed the connection"),
+        ] {
+            let words = explain(&error, &settings, now);
+            assert!(words.contains(part), "{error:?}: {words}");
+        }
+    }
+}

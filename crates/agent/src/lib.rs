@@ -3,7 +3,7 @@
 //! they are acknowledged, and executes commands once.
 //!
 //! What this crate is not: it knows nothing of the server's insides and links nothing of them; a
-//! Pi carries SQLite, TLS and MQTT, and no SQL engine.
+//! Pi carries SQLite, TLS and MQTT, and no DataFusion.
 //!
 //! Reading order: [`Settings`], `queue.rs` (what survives, and the four rules), `source.rs` (where
 //! values come from), `session.rs` (how they leave), `execute.rs` (commands), [`Agent`].

@@ -8,6 +8,7 @@
     reason = "a test that fails says so"
 )]
 
+mod agent;
 mod cli;
 mod config;
 mod device;
