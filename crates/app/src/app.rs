@@ -134,7 +134,8 @@ impl App {
         let schemas = Arc::new(Schemas::builtin());
         let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
         devices.iter().for_each(|device| fleet_map.put_device(device));
-        let (door, kept_days) = (Arc::<DoorMetrics>::default(), Arc::<KeptDays>::default());
+        let (door, kept_days) =
+            (Arc::<DoorMetrics>::default(), Arc::new(KeptDays::new(Arc::clone(&ports.clock))));
         let Ports { clock, log, store, commands, reported, link, authority, .. } = ports.clone();
         let dispatch = Arc::new(Dispatch::new(
             Arc::clone(&commands),

@@ -10,6 +10,7 @@ mod share;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axle_domain::port::{Clock, History, Reduce, TelemetryStore, USAGE_GAP_MICROS_MAX, Usage};
 use axle_domain::{Access, DeviceId, Error, Kind, StreamName, Timestamp, limit};
@@ -136,6 +137,33 @@ impl Consumptions {
         Ok(Consumption { buckets, sockets, seconds })
     }
 
+    /// Adds up days of a range ahead of [`Consumptions::get`], for as long as `budget` lasts:
+    /// how many are added up, of how many. What is added up is kept, so that asking again goes
+    /// on from there.
+    ///
+    /// # Errors
+    /// As [`Consumptions::get`].
+    pub async fn prepare(
+        &self,
+        principal: &Principal,
+        device: &DeviceId,
+        (from, to): (Timestamp, Timestamp),
+        budget: Duration,
+    ) -> Result<(usize, usize), Error> {
+        principal.require(Access::Read(device))?;
+        let begin = self.clock.now();
+        let days = days_of(from, to);
+        let days = days.start..days.end.min(self.kept.over()).max(days.start);
+        let mut next = days.start;
+        while next < days.end && self.clock.now() < begin.after(budget) {
+            let end = (next + DAYS_AT_ONCE).min(days.end);
+            self.days(device, next..end).await?;
+            next = end;
+        }
+        let count = |days: i64| usize::try_from(days).unwrap_or(0);
+        Ok((count(next - days.start), count(days.end - days.start)))
+    }
+
     /// The newest reading of each socket within the last day, ordered by socket and name.
     ///
     /// # Errors
@@ -200,7 +228,8 @@ impl Consumptions {
         device: &DeviceId,
         days: Range<i64>,
     ) -> Result<Option<Vec<Arc<DayUse>>>, Error> {
-        let generation = self.kept.generation();
+        self.kept.begin(device);
+        let over = self.kept.over();
         let (from, to) = (days.start.saturating_mul(DAY), days.end.saturating_mul(DAY));
         let history = History {
             device: device.clone(),
@@ -216,8 +245,7 @@ impl Consumptions {
             return Ok(None);
         }
         let computed: Vec<_> = day::split(&table, days.clone()).into_iter().map(Arc::new).collect();
-        let over = self.clock.now().shifted(-USAGE_GAP_MICROS_MAX).0.div_euclid(DAY);
-        self.kept.keep(device, (days.start, &computed), over, generation);
+        self.kept.keep(device, days.start, &computed, over);
         Ok(Some(computed))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axle_domain::port::{Cell, Table, USAGE_GAP_MICROS_MAX};
+use axle_domain::port::{Cell, Clock, Table, USAGE_GAP_MICROS_MAX};
 use axle_domain::{DeviceId, RowBatch, Timestamp, limit};
 
 use super::STREAM;
@@ -103,29 +102,30 @@ impl SeriesDay {
 
 type Key = (DeviceId, i64);
 
+/// Older rows may change a day that is kept; with an hour to spare for rows on their way.
+const LATE_FROM: i64 = USAGE_GAP_MICROS_MAX - 3600 * 1_000_000;
+
 #[derive(Default)]
 struct Contents {
     days: HashMap<Key, Arc<DayUse>>,
     /// In the order in which they came.
     order: VecDeque<Key>,
     slots: usize,
+    /// Whose days are being computed, and which of them changed meanwhile.
+    computing: Option<(DeviceId, BTreeSet<i64>)>,
 }
 
 /// Days that are over, kept until a late row changes one.
 ///
 /// Limit: [`limit::CONSUMPTION_SLOTS_KEPT_MAX`] slots; those that came first go first.
-#[derive(Default)]
 pub(crate) struct KeptDays {
     contents: Mutex<Contents>,
-    /// Rows from here on change nothing that is kept.
-    unkept_from: AtomicI64,
-    /// Counts the late rows' visits: what was computed across one is not kept.
-    generation: AtomicU64,
+    clock: Arc<dyn Clock>,
 }
 
 impl KeptDays {
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { contents: Mutex::default(), clock }
     }
 
     pub(super) fn find(&self, device: &DeviceId, days: Range<i64>) -> Vec<Option<Arc<DayUse>>> {
@@ -133,40 +133,48 @@ impl KeptDays {
         days.map(|day| contents.days.get(&(device.clone(), day)).cloned()).collect()
     }
 
-    /// Keeps days from the first on that end before the day `over`.
-    pub(super) fn keep(
-        &self,
-        device: &DeviceId,
-        (first, days): (i64, &[Arc<DayUse>]),
-        over: i64,
-        generation: u64,
-    ) {
+    /// The first day that is not over yet, with what may still reach into the day before.
+    pub(super) fn over(&self) -> i64 {
+        self.clock.now().shifted(-USAGE_GAP_MICROS_MAX).0.div_euclid(DAY)
+    }
+
+    /// Says whose days will be computed, before their rows are read.
+    pub(super) fn begin(&self, device: &DeviceId) {
+        self.lock().computing = Some((device.clone(), BTreeSet::new()));
+    }
+
+    /// Keeps what was computed of days from the first on, but for those that are not over and
+    /// those that changed meanwhile.
+    pub(super) fn keep(&self, device: &DeviceId, first: i64, days: &[Arc<DayUse>], over: i64) {
         let mut contents = self.lock();
-        if self.generation() != generation {
-            return;
-        }
+        let changed = contents.computing.take().filter(|(of, _)| of == device);
+        let changed = changed.map(|(_, changed)| changed).unwrap_or_default();
         for (day, used) in (first..over).zip(days) {
-            let reach = (day + 1).saturating_mul(DAY).saturating_add(USAGE_GAP_MICROS_MAX);
-            self.unkept_from.fetch_max(reach, Ordering::SeqCst);
-            contents.put((device.clone(), day), Arc::clone(used));
+            if !changed.contains(&day) {
+                contents.put((device.clone(), day), Arc::clone(used));
+            }
         }
     }
 
     /// What rows change of that which may be kept: to be given to [`KeptDays::forget`] once they
     /// are visible.
     pub(crate) fn changed_by(&self, batches: &[RowBatch]) -> BTreeSet<Key> {
-        let unkept_from = self.unkept_from.load(Ordering::SeqCst);
+        let late_from = self.clock.now().shifted(-LATE_FROM).0;
         let mut changed = BTreeSet::new();
         for batch in batches.iter().filter(|batch| batch.schema.name.as_str() == STREAM) {
-            let late = batch.time.iter().enumerate().filter(|(_, time)| **time < unkept_from);
-            for (row, time) in late {
+            // Rows of one device and day mostly stand together.
+            let mut seen = None;
+            let rows = batch.time.iter().zip(&batch.device.codes).enumerate();
+            for (row, (time, code)) in rows.filter(|(_, (time, _))| **time < late_from) {
+                let day = |reach: i64| time.saturating_add(reach).div_euclid(DAY);
+                // An interval that begins or ends here may lie in the day beside.
+                let days = (day(-USAGE_GAP_MICROS_MAX), day(USAGE_GAP_MICROS_MAX));
+                if seen.replace((*code, days)) == Some((*code, days)) {
+                    continue;
+                }
                 let device = batch.device.get(row).and_then(|device| DeviceId::parse(device).ok());
                 let Some(device) = device else { continue };
-                // An interval that begins or ends here may lie in the day beside.
-                for reach in [-USAGE_GAP_MICROS_MAX, 0, USAGE_GAP_MICROS_MAX] {
-                    let day = time.saturating_add(reach).div_euclid(DAY);
-                    changed.insert((device.clone(), day));
-                }
+                changed.extend((days.0..=days.1).map(|day| (device.clone(), day)));
             }
         }
         changed
@@ -178,8 +186,14 @@ impl KeptDays {
             return;
         }
         let mut contents = self.lock();
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        changed.iter().for_each(|key| contents.remove(key));
+        for key in changed {
+            contents.remove(&key);
+            if let Some((device, days)) = &mut contents.computing
+                && *device == key.0
+            {
+                days.insert(key.1);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
@@ -218,6 +232,7 @@ fn weight(used: &DayUse) -> usize {
 mod tests {
     use super::*;
     use axle_domain::{Row, Schemas, TimeQuality, Value};
+    use axle_testkit::clock::ManualClock;
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -244,21 +259,27 @@ mod tests {
         vec![batch]
     }
 
-    fn kept(kept: &KeptDays) -> Vec<bool> {
-        kept.find(&device(), 10..14).iter().map(Option::is_some).collect()
+    /// Kept days at noon of day 13.
+    fn days() -> KeptDays {
+        KeptDays::new(Arc::new(ManualClock::new(Timestamp(13 * DAY + 12 * HOUR))))
     }
 
-    fn keep(days: &KeptDays, generation: u64) {
+    fn kept(days: &KeptDays) -> Vec<bool> {
+        days.find(&device(), 10..14).iter().map(Option::is_some).collect()
+    }
+
+    fn keep(days: &KeptDays) {
         let used: Vec<_> = (0..4).map(|_| Arc::new(DayUse::default())).collect();
-        days.keep(&device(), (10, &used), 13, generation);
+        days.keep(&device(), 10, &used, days.over());
     }
 
     #[test]
     fn days_that_are_over_are_kept_until_a_late_row_comes() {
-        let days = KeptDays::default();
-        keep(&days, days.generation());
+        let days = days();
+        days.begin(&device());
+        keep(&days);
         assert_eq!(kept(&days), [true, true, true, false]);
-        let live = days.changed_by(&row_at(13 * DAY + 3 * HOUR));
+        let live = days.changed_by(&row_at(13 * DAY + 11 * HOUR));
         assert!(live.is_empty(), "what is live changes nothing");
         days.forget(days.changed_by(&row_at(11 * DAY + HOUR)));
         assert_eq!(kept(&days), [false, false, true, false], "the day before reaches into it");
@@ -268,17 +289,19 @@ mod tests {
 
     #[test]
     fn what_was_computed_while_a_late_row_came_is_not_kept() {
-        let days = KeptDays::default();
-        keep(&days, days.generation());
-        let before = days.generation();
+        let days = days();
+        days.begin(&device());
         days.forget(days.changed_by(&row_at(11 * DAY + 12 * HOUR)));
-        keep(&days, before);
+        keep(&days);
         assert_eq!(kept(&days), [true, false, true, false]);
+        days.begin(&device());
+        keep(&days);
+        assert_eq!(kept(&days), [true, true, true, false], "the next time it is");
     }
 
     #[test]
     fn memory_is_bounded() {
-        let days = KeptDays::default();
+        let days = days();
         let slot = Slot { start: 0, used_wh: 0.0, grown_wh: 0.0, gap_wh: 0.0, covered_s: 1.0 };
         let series = SeriesDay {
             socket: "s".into(),
@@ -287,7 +310,7 @@ mod tests {
             last: None,
         };
         let used = Arc::new(DayUse { series: vec![series] });
-        days.keep(&device(), (10, &[(); 4].map(|()| Arc::clone(&used))), 14, 0);
+        days.keep(&device(), 10, &[(); 4].map(|()| Arc::clone(&used)), 14);
         assert_eq!(kept(&days), [false, false, true, true], "the first went");
     }
 }

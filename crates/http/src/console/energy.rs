@@ -3,13 +3,14 @@
 mod chart;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axle_app::{Consumption, ConsumptionQuestion, Period, Reading, SocketUse, Zone};
 use axle_domain::port::DeviceFilter;
 use axle_domain::{Access, Device, DeviceId, Timestamp, limit};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ use crate::problem::Problem;
 const PAGE: usize = 50;
 /// Registry pages that are looked through for one page of households.
 const LOOKS_MAX: usize = 20;
+/// How long a page waits for days to be added up before it shows how far that is.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Zones that are proposed; any other may be typed.
 const ZONES: [&str; 12] = [
     "UTC",
@@ -172,6 +175,12 @@ pub(super) async fn get(
         bucket: period.bucket(),
         zone: zone.clone(),
     };
+    let reach = (neighbors[0].0, span.1);
+    let (done, days) =
+        api.app.consumption.prepare(&viewer.principal, &device.id, reach, WAIT_MAX).await?;
+    if done < days {
+        return Ok(adding_up(&viewer, &device, done, days));
+    }
     let used = api.app.consumption.get(&viewer.principal, &question).await?;
     // A period that still runs is compared with as much of the one before.
     let passed = span.1.min(now).micros_since(span.0);
@@ -200,6 +209,21 @@ pub(super) async fn get(
         (use_of(&shown))
     };
     Ok(page(&viewer, Nav::Energy, &name, body))
+}
+
+/// Where the work is, until a year that nobody asked for yet is added up.
+fn adding_up(viewer: &Viewer, device: &Device, done: usize, days: usize) -> Response {
+    let body = html! {
+        (heading(device.id.as_str(), html! { a href="/energy" { "All households" } }))
+        section .panel {
+            h2 #adding { "Adding up readings" }
+            progress max=(days) value=(done) aria-labelledby="adding" {}
+            p role="status" { (done) " of " (days) " days. This is done once; the page goes on by itself." }
+        }
+    };
+    let mut response = page(viewer, Nav::Energy, device.id.as_str(), body);
+    response.headers_mut().insert("refresh", HeaderValue::from_static("0"));
+    response
 }
 
 /// The newest readings alone, for htmx.

@@ -48,7 +48,7 @@ impl ParrotStore {
             let last = [Cell::Float(90.0), Cell::Time(NOW.shifted(-10_000_000))];
             let sums = [used, grown, 0.0].map(Cell::Float);
             let covered = Cell::Int(800_000_000);
-            [&[slot.clone()], &keys[..], &sums, &[covered], &last].concat()
+            [std::slice::from_ref(&slot), &keys[..], &sums, &[covered], &last].concat()
         };
         let rows = vec![
             row("s-1", "power", 72_000.0, 5.0),
@@ -103,7 +103,7 @@ impl TelemetryStore for ParrotStore {
         self.asked.lock().unwrap().push(format!("{asked:?}"));
         match history.reduce {
             Reduce::Usage(_) => Ok((Self::usage(), true)),
-            _ => Ok((Self::table(), false)),
+            Reduce::None | Reduce::Points(_) | Reduce::Bucket(..) => Ok((Self::table(), false)),
         }
     }
 
