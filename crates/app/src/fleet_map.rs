@@ -38,7 +38,9 @@ pub struct FleetMap {
 }
 
 impl FleetMap {
-    pub(crate) fn new(link: Arc<dyn DeviceLink>, clock: Arc<dyn Clock>) -> Self {
+    /// An empty map.
+    #[must_use]
+    pub fn new(link: Arc<dyn DeviceLink>, clock: Arc<dyn Clock>) -> Self {
         Self {
             roster: RwLock::new(Roster::new()),
             link,
@@ -57,7 +59,7 @@ impl FleetMap {
     }
 
     /// Lets a registered device in, or takes its new kind over.
-    pub(crate) fn put_device(&self, device: &Device) {
+    pub fn put_device(&self, device: &Device) {
         self.write().put(&device.id, &device.kind);
     }
 
@@ -85,7 +87,7 @@ impl FleetMap {
     }
 
     /// Takes latest values over. All of a device's must stand together.
-    pub(crate) fn take(&self, values: &[LatestValue]) {
+    pub fn take(&self, values: &[LatestValue]) {
         let mut readings: Vec<(&str, Reading)> = Vec::new();
         let mut roster = self.write();
         for of_device in values.chunk_by(|a, b| a.device == b.device) {

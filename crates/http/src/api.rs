@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Credential, device_not_found};
-use crate::console::{Figures, Links};
+use crate::console::{Basemap, Figures, Links};
 use crate::openapi::OpenApi;
 use crate::rate::Buckets;
 use crate::route;
@@ -60,6 +60,8 @@ pub(crate) struct Api {
     pub(crate) figures: watch::Receiver<Arc<Figures>>,
     /// How the instance is.
     pub(crate) vitals: watch::Receiver<Arc<Signs>>,
+    /// What maps are drawn on.
+    pub(crate) basemap: Basemap,
     /// The contract.
     pub(crate) openapi: OpenApi,
     /// Ends answers that last.
@@ -73,6 +75,7 @@ impl Api {
         settings: &HttpSettings,
         app: Arc<App>,
         (figures, vitals): (watch::Receiver<Arc<Figures>>, watch::Receiver<Arc<Signs>>),
+        basemap: Basemap,
         stop: CancellationToken,
     ) -> Self {
         let proxies = settings.trusted_proxies.iter().map(IpAddr::to_canonical);
@@ -90,6 +93,7 @@ impl Api {
             names: settings.names.clone(),
             figures,
             vitals,
+            basemap,
             openapi: OpenApi::build(),
             stop,
             trusted_proxies: proxies.collect(),

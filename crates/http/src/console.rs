@@ -7,6 +7,7 @@
 
 mod account;
 mod asset;
+mod basemap;
 mod device;
 mod devices;
 mod energy;
@@ -16,6 +17,7 @@ mod form;
 mod layout;
 mod live;
 mod login;
+mod map;
 mod overview;
 mod passkey;
 mod people;
@@ -39,6 +41,7 @@ use crate::answer::body_answer;
 use crate::api::Api;
 use crate::ops::healthz;
 
+pub(crate) use basemap::Basemap;
 pub(crate) use error_page::AsPage;
 pub(crate) use layout::head;
 pub(crate) use live::{Figures, run as run_live, source_name};
@@ -72,11 +75,13 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/account/administrator", post(account::create_administrator))
         .route("/users", get(people::get).post(people::add))
         .route("/users/{name}/{action}", post(people::act))
+        .route("/map", get(map::get))
         .route("/logout", post(login::sign_out))
         .fallback(error_page::no_page)
         .layer(middleware::from_fn_with_state(Arc::clone(api), error_page::surround));
     Router::new()
         .route("/assets/{version}/{*name}", get(asset::serve))
+        .route("/basemap/{version}", get(basemap::get))
         .route("/healthz", get(healthz))
         .route("/openapi.json", get(openapi))
         .route("/api/v1/openapi.json", get(openapi))

@@ -1,7 +1,8 @@
 //! The HTTP doors of axle: the API under `/api/v1`, the console, and the operators' listener.
 //!
 //! What this crate is not: it decides nothing about devices, telemetry or rights; it reads
-//! requests, asks `axle-app`, and writes answers. It knows no SQL engine and no file.
+//! requests, asks `axle-app`, and writes answers. It knows no SQL engine, and no file
+//! but the map that an operator points to.
 //!
 //! Reading order: [`HttpServer`] (what listens), `frame` (what surrounds every route), `route`
 //! (the table of routes), `call` (what every route checks), then the routes.
@@ -34,4 +35,4 @@ mod vitals;
 mod webauthn;
 
 pub use server::HttpServer;
-pub use settings::{HttpSettings, OpsSettings};
+pub use settings::{ConsoleSettings, DoorSettings, HttpSettings, OpsSettings};

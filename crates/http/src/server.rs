@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, router};
 use crate::connection::Listener;
-use crate::console::{Figures, run_live};
+use crate::console::{Basemap, Figures, run_live};
 use crate::frame::{Frame, frame, no_route};
 use crate::metrics::HttpMetrics;
 use crate::ops::{self, Ops};
-use crate::settings::{HttpSettings, OpsSettings};
 use crate::vitals::{Signs, run as run_vitals};
+use crate::settings::DoorSettings;
 
 /// Connections of operators at one time: a few scrapers and probes.
 const OPS_CONNECTIONS_MAX: usize = 64;
@@ -43,20 +43,21 @@ impl HttpServer {
     ///
     /// # Errors
     /// `Unavailable` when an address cannot be bound, `Invalid` for one beyond loopback without
-    /// permission, `Internal` when the registry refuses our counts.
+    /// permission and for a basemap that is none, `Internal` when the registry refuses our counts.
     pub async fn bind(
-        http: &HttpSettings,
-        ops: &OpsSettings,
+        settings: &DoorSettings,
         app: Arc<App>,
         registry: Registry,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
+        let DoorSettings { http, ops, console } = settings;
+        let basemap = Basemap::open(&console.basemap)?;
         let metrics = Arc::new(HttpMetrics::register(&registry)?);
         let tasks = TaskTracker::new();
         let (figures, watched) = watch::channel(Arc::new(Figures::default()));
         let (vitals, watched_vitals) = watch::channel(Arc::new(Signs::default()));
         let watched = (watched, watched_vitals);
-        let api = Arc::new(Api::new(http, Arc::clone(&app), watched, stop.clone()));
+        let api = Arc::new(Api::new(http, Arc::clone(&app), watched, basemap, stop.clone()));
         let wrap = |router: Router, hosts| {
             let metrics = Arc::clone(&metrics);
             let state = Arc::new(Frame { hosts, metrics, tasks: tasks.clone() });

@@ -41,6 +41,26 @@ impl Default for HttpSettings {
     }
 }
 
+/// What people see.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleSettings {
+    /// A PMTiles file of vector tiles to draw maps with, such as an extract of OpenStreetMap with
+    /// the streets of your region; the embedded map of the world where this is empty.
+    pub basemap: String,
+}
+
+/// All that can be set about the HTTP doors.
+#[derive(Clone, Debug, Default)]
+pub struct DoorSettings {
+    /// The listener for people and the API.
+    pub http: HttpSettings,
+    /// The listener for operators.
+    pub ops: OpsSettings,
+    /// What people see.
+    pub console: ConsoleSettings,
+}
+
 /// The listener for operators: metrics, liveness, readiness. It asks for no token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

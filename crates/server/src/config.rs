@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use axle_http::{HttpSettings, OpsSettings};
+use axle_http::{ConsoleSettings, HttpSettings, OpsSettings};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// The listener for operators.
     pub ops: OpsSettings,
+    /// What people see.
+    pub console: ConsoleSettings,
     /// The device gateway.
     pub mqtt: MqttSection,
     /// The log.

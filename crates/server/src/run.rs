@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axle_app::{App, Tokens};
 use axle_domain::Error;
-use axle_http::HttpServer;
+use axle_http::{DoorSettings, HttpServer};
 use axle_mqtt::{Gateway, GatewayParts, device_listener_config};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -198,13 +198,15 @@ async fn bind_http(
     stop: &CancellationToken,
     people: &Handle,
 ) -> Result<HttpServer, Failure> {
-    let (mut http, ops) = (config.http.clone(), config.ops.clone());
+    let mut http = config.http.clone();
     // People come by the same names as devices do.
     http.names.extend(config.server.names.iter().cloned());
+    let (ops, console) = (config.ops.clone(), config.console.clone());
+    let settings = DoorSettings { http, ops, console };
     let (app, stop) = (Arc::clone(app), stop.clone());
     // Sockets belong to the runtime on which they are bound.
     let bound = people
-        .spawn(async move { HttpServer::bind(&http, &ops, app, registry, stop).await })
+        .spawn(async move { HttpServer::bind(&settings, app, registry, stop).await })
         .await
         .map_err(|error| Error::internal("http.bind", error.to_string()))?;
     Ok(bound?)

@@ -117,3 +117,95 @@ async fn refuses_what_is_no_area_in_words() {
     let reply = world.get(&format!("/api/v1/map?q={long}")).send().await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "request.parameter_invalid"));
 }
+
+async fn range(world: &World, range: &str) -> crate::client::Reply {
+    world.request("GET", "/basemap/current").header("Range", range).send().await
+}
+
+#[tokio::test]
+async fn the_embedded_basemap_is_served_by_ranges() {
+    let world = World::new().await;
+    let head = range(&world, "bytes=0-126").await;
+    assert_eq!((head.status, head.body.len(), &head.body[..7]), (206, 127, &b"PMTiles"[..]));
+    let shown = head.header("content-range").unwrap();
+    let len: usize = shown.strip_prefix("bytes 0-126/").unwrap().parse().unwrap();
+    assert_eq!(head.header("content-length"), Some("127"));
+    assert_eq!(head.header("content-type"), Some("application/vnd.pmtiles"));
+    assert_eq!(range(&world, "bytes=-5").await.body.len(), 5);
+    let tail = range(&world, &format!("bytes={}-", len - 5)).await;
+    assert_eq!(tail.body, range(&world, "bytes=-5").await.body);
+    let behind = range(&world, &format!("bytes={len}-")).await;
+    assert_eq!((behind.status, behind.code().as_str()), (416, "request.range_unsatisfiable"));
+    assert_eq!(behind.header("content-range").unwrap(), format!("bytes */{len}"));
+    assert_eq!(range(&world, "lines=1-2").await.status, 200);
+    let whole = world.request("GET", "/basemap/current").send().await;
+    assert_eq!((whole.status, whole.body.len()), (200, len));
+    let tag = whole.header("etag").unwrap();
+    let request = world.request("GET", "/basemap/current").header("If-None-Match", tag);
+    assert_eq!(request.send().await.status, 304);
+    let other = world.request("GET", "/basemap/current").header("If-Range", "\"other\"");
+    assert_eq!(other.header("Range", "bytes=0-1").send().await.status, 200);
+    let page = world.request("GET", "/map").header("Cookie", &sign_in(&world).await).send().await;
+    let text = page.text();
+    let address = text.split("data-basemap=\"").nth(1).unwrap().split('"').next().unwrap();
+    let kept = world.request("GET", address).header("Range", "bytes=0-1").send().await;
+    assert!(kept.header("cache-control").unwrap().contains("immutable"), "{address}");
+}
+
+#[tokio::test]
+async fn a_file_of_the_operator_is_served_by_the_same_route() {
+    let embedded = include_bytes!("../../src/asset/basemap.pmtiles");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.pmtiles");
+    // Longer than what is read at a time.
+    let mut own = embedded.to_vec();
+    own.extend_from_slice(&[7; 1000]);
+    std::fs::write(&path, &own).unwrap();
+    let settings = axle_http::HttpSettings::default();
+    let world = World::with_basemap(settings, path.to_str().unwrap()).await;
+    let whole = world.request("GET", "/basemap/current").send().await;
+    assert_eq!(whole.status, 200);
+    assert!(whole.body == own, "{} of {} bytes", whole.body.len(), own.len());
+    assert_eq!(range(&world, "bytes=-1000").await.body, [7; 1000]);
+    let middle = range(&world, "bytes=100-600099").await;
+    assert!(middle.body == own[100..600_100], "{} bytes", middle.body.len());
+}
+
+async fn sign_in(world: &World) -> String {
+    let opened = world.request("GET", &world.login).send().await;
+    let cookie = opened.header("set-cookie").unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_page_lists_what_is_in_view_without_a_script() {
+    let world = World::new().await;
+    let cookie = sign_in(&world).await;
+    let get = async |path: &str| {
+        world
+            .request("GET", path)
+            .header("Cookie", &cookie)
+            .header("Accept", "text/html")
+            .send()
+            .await
+    };
+    let empty = get("/map").await;
+    assert_eq!(empty.status, 200);
+    assert!(empty.text().contains("No vehicle has reported a position here yet."));
+    put(&world, "b-1", 5, 48.1, 11.5);
+    put(&world, "b-2", 5, 48.2, 11.7);
+    world.link.0.lock().unwrap().insert(crate::world::device("b-2"), ());
+    world.settle().await;
+    let far = get("/map").await.text();
+    assert!(far.contains("data-bounds=\"11.5,48.1,11.7,48.2\""), "{far}");
+    let closer = "/map?bbox=11.5,48.1,11.7,48.2&amp;zoom=24";
+    assert!(far.contains(&format!("<a href=\"{closer}\">2 vehicles</a>")), "{far}");
+    let near = get(&closer.replace("&amp;", "&")).await.text();
+    assert!(
+        near.contains("<a href=\"/devices/b-1\">b-1</a>") && near.contains("11.7000"),
+        "{near}"
+    );
+    let refused = get("/map?bbox=1,2").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("west,south,east,north"), "{}", refused.text());
+}

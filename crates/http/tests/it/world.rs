@@ -16,7 +16,7 @@ use axle_domain::{
     Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, Role, RowBatch, Scope,
     Timestamp, UserName,
 };
-use axle_http::{HttpServer, HttpSettings, OpsSettings};
+use axle_http::{ConsoleSettings, DoorSettings, HttpServer, HttpSettings, OpsSettings};
 use axle_log::MemoryLog;
 use axle_testkit::clock::ManualClock;
 use axle_testkit::memory_state::MemoryState;
@@ -153,9 +153,9 @@ impl EventLog for KeepingLog {
     }
 }
 
-/// A link to devices that are never there.
+/// A link to devices that take no message; a test says which are there.
 #[derive(Default)]
-struct NoLink(Mutex<HashMap<DeviceId, ()>>);
+pub(crate) struct NoLink(pub(crate) Mutex<HashMap<DeviceId, ()>>);
 
 #[async_trait]
 impl DeviceLink for NoLink {
@@ -211,6 +211,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<KeepingLog>,
     pub(crate) store: Arc<ParrotStore>,
+    pub(crate) link: Arc<NoLink>,
     pub(crate) http: SocketAddr,
     pub(crate) ops: SocketAddr,
     pub(crate) admin: String,
@@ -227,9 +228,15 @@ impl World {
     }
 
     pub(crate) async fn with(settings: HttpSettings) -> Self {
+        Self::with_basemap(settings, "").await
+    }
+
+    /// With a map of an operator's own.
+    pub(crate) async fn with_basemap(settings: HttpSettings, basemap: &str) -> Self {
         let (log, state) = (Arc::new(KeepingLog::default()), Arc::new(MemoryState::new()));
         let store = Arc::new(ParrotStore::default());
         let clock = Arc::new(ManualClock::new(NOW));
+        let link = Arc::new(NoLink::default());
         let app = App::open(Ports {
             clock: clock.clone(),
             log: log.clone(),
@@ -244,7 +251,7 @@ impl World {
             commands: state.clone(),
             connections: state.clone(),
             reported: state,
-            link: Arc::new(NoLink::default()),
+            link: link.clone(),
             authority: Arc::new(PaperAuthority),
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
@@ -261,13 +268,15 @@ impl World {
         let listen = "127.0.0.1:0".to_owned();
         let http = HttpSettings { listen: listen.clone(), ..settings };
         let ops = OpsSettings { listen, ..OpsSettings::default() };
-        let server = HttpServer::bind(&http, &ops, Arc::clone(&app), Registry::new(), stop.clone());
+        let console = ConsoleSettings { basemap: basemap.to_owned() };
+        let settings = DoorSettings { http, ops, console };
+        let server = HttpServer::bind(&settings, Arc::clone(&app), Registry::new(), stop.clone());
         let server = server.await.unwrap();
         let (http, ops) = (server.http_address().unwrap(), server.ops_address().unwrap());
         let login = server.create_login_link().unwrap();
         let server = tokio::spawn(server.run());
         let _projector = (stop_projector, projector);
-        Self { app, clock, log, store, http, ops, admin, login, stop, server, _projector }
+        Self { app, clock, log, store, link, http, ops, admin, login, stop, server, _projector }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
