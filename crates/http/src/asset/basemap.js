@@ -5,6 +5,9 @@ import * as maplibre from "./vendor/maplibre-gl.js";
 
 maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.js", import.meta.url).href);
 
+// The workers load while the archive is being opened.
+maplibre.prewarm();
+
 export { maplibre };
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
