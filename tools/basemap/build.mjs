@@ -149,7 +149,7 @@ const metadata = {
   attribution: "© GeoNames (CC BY 4.0), Natural Earth",
   vector_layers: Object.entries(layers).map(([id, part]) => ({
     id, minzoom: [part].flat()[0].from, maxzoom: ZOOM_MAX,
-    fields: id === "places" ? { name: "String", rank: "Number", capital: "Number" }
+    fields: id === "places" ? { name: "String", rank: "Number", capital: "Number", from: "Number" }
       : id === "countries" ? { name: "String", rank: "Number" } : {},
   })),
 };

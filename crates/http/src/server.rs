@@ -17,8 +17,8 @@ use crate::console::{Basemap, Figures, run_live};
 use crate::frame::{Frame, frame, no_route};
 use crate::metrics::HttpMetrics;
 use crate::ops::{self, Ops};
-use crate::vitals::{Signs, run as run_vitals};
 use crate::settings::DoorSettings;
+use crate::vitals::{Signs, run as run_vitals};
 
 /// Connections of operators at one time: a few scrapers and probes.
 const OPS_CONNECTIONS_MAX: usize = 64;

@@ -80,6 +80,9 @@ const label = (id, source, c, size, layout = {}, more = {}) => ({
 });
 const byZoom = (...stops) => ["interpolate", ["linear"], ["zoom"], ...stops];
 
+// Small places say from which zoom on they are drawn.
+const SHOWN = [">=", ["zoom"], ["coalesce", ["get", "from"], 0]];
+
 // The embedded map: see tools/basemap.
 function ownLayers(c) {
   return [
@@ -91,11 +94,11 @@ function ownLayers(c) {
     line("borders", "borders", c.line, byZoom(1, 0.4, 6, 1.1, 12, 2)),
     {
       ...label("places", "places", c, byZoom(3, ["match", ["get", "rank"], 0, 12, 1, 11, 10], 7, ["match", ["get", "rank"], 0, 16, 1, 14, 2, 13, 3, 12, 11], 12, ["match", ["get", "rank"], 0, 22, 1, 20, 2, 18, 3, 16, 4, 14, 13]),
-        { "symbol-sort-key": ["-", ["get", "rank"], ["*", 2, ["coalesce", ["get", "capital"], 0]]], "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.5 }),
+        { "symbol-sort-key": ["-", ["get", "rank"], ["*", 2, ["coalesce", ["get", "capital"], 0]]], "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.5 }, { filter: SHOWN }),
     },
     {
       id: "places-dots", type: "circle", source: "base", "source-layer": "places",
-      filter: [">=", ["zoom"], 5],
+      filter: ["all", [">=", ["zoom"], 5], SHOWN],
       paint: { "circle-radius": byZoom(5, 1.4, 10, 2.4), "circle-color": c.soft, "circle-stroke-color": c.halo, "circle-stroke-width": 0.8 },
     },
     {
