@@ -110,6 +110,7 @@ fn fleet(count: usize) {
             id: id(number),
             status: DeviceStatus::Active,
             name: String::new(),
+            model: String::new(),
             kind: if number % 4 == 0 { "car" } else { "bike" }.to_owned(),
             created_at: NOW,
             updated_at: NOW,
