@@ -4,12 +4,18 @@
 
 mod container;
 mod decimal;
+mod quirk;
 mod sample;
 
+use crate::Switches;
+use crate::clock::rfc3339;
+use crate::fault::{self, Failure};
 use crate::random::Key;
 
 pub(crate) use container::MEASUREMENTS;
 pub(crate) use decimal::write_decimal;
+pub(crate) use quirk::{Fate, Quirks};
+pub(crate) use sample::FAULT;
 
 /// Kinds of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +140,7 @@ pub(crate) struct Source {
     number: u32,
     base_ms: i64,
     step_ms: i64,
+    quirks: Quirks,
 }
 
 impl Source {
@@ -147,7 +154,54 @@ impl Source {
         step_ms: i64,
     ) -> Self {
         let key = Key::new(seed).named(profile.as_str()).child(u64::from(number));
-        Self { profile, key, number, base_ms, step_ms: step_ms.max(1) }
+        let (step_ms, quirks) = (step_ms.max(1), Quirks::default());
+        Self { profile, key, number, base_ms, step_ms, quirks }
+    }
+
+    /// The same messages, some of which go wrong.
+    pub(crate) fn with(self, switches: &Switches) -> Self {
+        Self { quirks: Quirks::new(switches, self.key), ..self }
+    }
+
+    /// What goes wrong.
+    pub(crate) fn quirks(&self) -> &Quirks {
+        &self.quirks
+    }
+
+    /// What becomes of a message on purpose.
+    #[inline]
+    pub(crate) fn fate(&self, seq: u64) -> Fate {
+        self.quirks.fate(self.key, seq)
+    }
+
+    /// Whether a message is sent twice.
+    #[inline]
+    pub(crate) fn is_twice(&self, seq: u64) -> bool {
+        self.quirks.is_twice(self.key, seq)
+    }
+
+    /// Which message is sent at a place of the order, and the other way round.
+    #[inline]
+    pub(crate) fn place(&self, number: u64) -> u64 {
+        self.quirks.place(self.key, number)
+    }
+
+    /// The time that a message claims.
+    pub(crate) fn claimed_ms(&self, seq: u64) -> i64 {
+        self.time_ms(seq) + self.fate(seq).shift_ms() + self.quirks.clock_ahead_ms()
+    }
+
+    /// The message of a claimed time in microseconds, given its fate; `None` for a time that no
+    /// message of that fate claims.
+    pub(crate) fn seq_of_claimed(&self, micros: i64, fate: Fate) -> Option<u64> {
+        let shift_ms = fate.shift_ms() + self.quirks.clock_ahead_ms();
+        let seq = self.seq_of_micros(micros.checked_sub(shift_ms.checked_mul(1000)?)?)?;
+        Some(seq).filter(|seq| self.fate(*seq).shift_ms() == fate.shift_ms())
+    }
+
+    /// What a message of the fate `Fault` tells of.
+    pub(crate) fn failure(&self, seq: u64) -> Option<&'static Failure> {
+        fault::of_bike(self.key.child(0xfa17).share(seq))
     }
 
     /// The kind of device.
@@ -192,23 +246,57 @@ impl Source {
         }
     }
 
-    /// Writes the payload of a message.
+    /// Writes the payload of a message as it would be if nothing went wrong.
     pub(crate) fn write_payload(&self, seq: u64, out: &mut Vec<u8>) {
+        self.write_at(seq, self.time_ms(seq), out);
+    }
+
+    fn write_at(&self, seq: u64, time_ms: i64, out: &mut Vec<u8>) {
         match self.profile {
             Profile::Bike | Profile::Car => {
-                let cells = self.cells(seq, 0);
-                sample::write(self.profile.columns(), &cells, self.time_ms(seq), out);
+                sample::write(self.profile.columns(), &self.cells(seq, 0), time_ms, out);
             }
-            Profile::Meter => {
-                container::write(self.number, self.time_ms(seq), self.key, seq, out);
-            }
+            Profile::Meter => container::write(self.number, time_ms, self.key, seq, out),
+        }
+    }
+
+    /// Writes the payload of a message that is sent now, with what goes wrong; a device whose
+    /// clock is wrong says what it shows.
+    pub(crate) fn write_message(&self, seq: u64, now_ms: i64, out: &mut Vec<u8>) {
+        let (fate, time_ms) = (self.fate(seq), self.claimed_ms(seq));
+        let ahead_ms = self.quirks.clock_ahead_ms();
+        let is_json = self.profile != Profile::Meter || fate == Fate::Fault;
+        let begin = out.len();
+        if ahead_ms != 0 && is_json {
+            out.extend_from_slice(b"{\"sent_at\":\"");
+            out.extend_from_slice(rfc3339(now_ms + ahead_ms).as_bytes());
+            out.extend_from_slice(b"\",\"samples\":[");
+        }
+        // As much of a torn message arrives as tells which one it is.
+        let least = out.len() + br#"{"time":"#.len() + 14;
+        match self.failure(seq).filter(|_| fate == Fate::Fault) {
+            Some(failure) => sample::write_failure(failure, time_ms, out),
+            None => self.write_at(seq, time_ms, out),
+        }
+        if ahead_ms != 0 && is_json {
+            out.extend_from_slice(b"]}");
+        }
+        if fate == Fate::Torn {
+            let drawn = self.key.child(0x7042);
+            let kept = if is_json {
+                let more = out.len().saturating_sub(least + 1) as u64;
+                least + usize::try_from(drawn.below(seq, more)).unwrap_or(0)
+            } else {
+                begin + container::torn_at(drawn.below(seq, MEASUREMENTS as u64 - 1))
+            };
+            out.truncate(kept);
         }
     }
 
     /// A payload of the same length for every message, to be patched by [`Source::patch`]; `None`
     /// where lengths differ.
     pub(crate) fn template(&self) -> Option<Vec<u8>> {
-        if self.profile != Profile::Meter {
+        if self.profile != Profile::Meter || self.quirks.any() {
             return None;
         }
         let mut template = Vec::with_capacity(512);
@@ -221,6 +309,19 @@ impl Source {
     pub(crate) fn patch(&self, seq: u64, template: &mut [u8]) {
         container::patch(self.time_ms(seq), self.key, seq, template);
     }
+}
+
+/// The time that a payload claims, as far as it has arrived, milliseconds.
+pub(crate) fn claimed_ms_of(payload: &[u8]) -> Option<i64> {
+    if !payload.starts_with(b"{") {
+        return container::time_ms_of(payload);
+    }
+    let name = br#""time":"#;
+    let at = payload.windows(name.len()).position(|window| window == name)?;
+    let digits = payload.get(at + name.len()..)?;
+    let end = digits.iter().position(|b| !b.is_ascii_digit() && *b != b'-');
+    let digits = digits.get(..end.unwrap_or(digits.len()))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -236,6 +337,53 @@ mod tests {
         }
         assert_eq!(source.seq_of_micros(1_789_999_999_993_000), None);
         assert_eq!(source.seq_of_micros(i64::MIN), None);
+    }
+
+    #[test]
+    fn what_goes_wrong_leads_back_to_its_message_too() {
+        let switches = Switches {
+            torn: 0.1,
+            late: 0.2,
+            future: 0.2,
+            faults: 0.1,
+            wrong_clock: 0.5,
+            ..Switches::default()
+        };
+        for (number, profile) in
+            [Profile::Bike, Profile::Car].into_iter().cycle().take(8).enumerate()
+        {
+            let number = u32::try_from(number).unwrap();
+            let source = Source::new(profile, 2, number, 1_790_000_000_000, 7).with(&switches);
+            let mut torn = 0;
+            for seq in 0..500 {
+                let (fate, claimed_ms) = (source.fate(seq), source.claimed_ms(seq));
+                assert_eq!(source.seq_of_claimed(claimed_ms * 1000, fate), Some(seq));
+                let mut payload = Vec::new();
+                source.write_message(seq, 1_790_000_009_000, &mut payload);
+                let time = format!("{{\"time\":{claimed_ms}");
+                assert_eq!(claimed_ms_of(&payload), Some(claimed_ms));
+                let payload = String::from_utf8(payload).unwrap();
+                assert!(payload.contains(&time), "{payload} {time}");
+                let is_envelope = payload.starts_with("{\"sent_at\":");
+                assert_eq!(is_envelope, source.quirks().clock_ahead_ms() != 0);
+                let is_whole = serde_json::from_str::<serde_json::Value>(&payload).is_ok();
+                assert_eq!(is_whole, fate != Fate::Torn, "{payload}");
+                torn += usize::from(!is_whole);
+            }
+            assert!((20..90).contains(&torn), "{torn}");
+        }
+    }
+
+    #[test]
+    fn a_torn_container_ends_within_a_measurement() {
+        let switches = Switches { torn: 1.0, ..Switches::default() };
+        let source = Source::new(Profile::Meter, 2, 1, 1_790_000_000_000, 7).with(&switches);
+        for seq in 0..200 {
+            let mut payload = Vec::new();
+            source.write_message(seq, 0, &mut payload);
+            assert_eq!(claimed_ms_of(&payload), Some(source.time_ms(seq)));
+            assert!((77 + 10..467).contains(&payload.len()) && (payload.len() - 38) % 39 == 10);
+        }
     }
 
     #[test]

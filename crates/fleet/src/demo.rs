@@ -3,7 +3,6 @@
 mod bike;
 mod car;
 mod city;
-mod fault;
 mod life;
 mod meter;
 mod motion;
@@ -11,7 +10,6 @@ mod past;
 mod plant;
 mod post;
 mod resident;
-mod rival;
 mod street;
 mod trickle;
 mod upload;
@@ -127,7 +125,8 @@ impl Fleet {
             let message = format!("a demonstration has at most {DEVICES_MAX} devices of a kind");
             return Err(Error::invalid("demo.too_many", message));
         }
-        let world = World::new(plan, &self.doors, Arc::clone(&self.status), stop.clone())?;
+        let mut world = World::new(plan, &self.doors, Arc::clone(&self.status), stop.clone())?;
+        world.open_plant(&self.places()).await?;
         let births = stream::iter(self.places()).map(|place| world.birth(place));
         let mut births = births.buffer_unordered(BIRTHS_AT_ONCE);
         loop {

@@ -61,7 +61,7 @@ impl Enrollment {
 
     async fn enroll(&self, api: &Api, device: &DeviceId) -> Result<Identity, Error> {
         let registered = Registered { device, kind: &self.kind, name: "" };
-        Ok(enroll(api, &registered, self.with_certificates).await?.0)
+        enroll(api, &registered, self.with_certificates).await
     }
 }
 
@@ -76,21 +76,21 @@ pub(crate) struct Registered<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Registers a device and obtains a certificate; says too whether the device is new.
+/// Registers a device and obtains a certificate.
 pub(crate) async fn enroll(
     api: &Api,
     Registered { device, kind, name }: &Registered<'_>,
     with_certificate: bool,
-) -> Result<(Identity, bool), Error> {
+) -> Result<Identity, Error> {
     let path = format!("/api/v1/devices/{device}");
     let body = json!({ "kind": kind, "name": name });
     let answer = api.call(&Call::json(Method::PUT, &path, &body)).await?;
     if !answer.is_success() && !matches!(answer.status, 409 | 412 | 428) {
         return Err(answer.refusal());
     }
-    let (is_new, device) = (answer.status == 201, (*device).clone());
+    let device = (*device).clone();
     if !with_certificate {
-        return Ok((Identity { device, chain: vec![], key: Arc::default() }, is_new));
+        return Ok(Identity { device, chain: vec![], key: Arc::default() });
     }
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(our_mistake)?;
     let mut request = CertificateParams::default();
@@ -104,7 +104,7 @@ pub(crate) async fn enroll(
     let chain = chain.map_err(|error| {
         Error::internal("api.answer_invalid", format!("the certificate of `{device}`: {error}"))
     })?;
-    Ok((Identity { device, chain, key: Arc::new(key.serialize_der()) }, is_new))
+    Ok(Identity { device, chain, key: Arc::new(key.serialize_der()) })
 }
 
 fn our_mistake(error: rcgen::Error) -> Error {

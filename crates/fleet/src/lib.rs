@@ -13,10 +13,12 @@ pub mod content;
 mod demo;
 mod door;
 mod enroll;
+mod fault;
 mod histogram;
 mod ledger;
 pub mod load;
 mod random;
+mod rival;
 mod switches;
 mod usage;
 

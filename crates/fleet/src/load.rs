@@ -13,8 +13,8 @@ use std::time::Duration;
 use axle_domain::Error;
 use serde::Serialize;
 
-use crate::Doors;
 pub use crate::content::Profile;
+use crate::{Doors, Switches};
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct LoadPlan {
     pub probes_per_s: f64,
     /// What the contents derive from.
     pub seed: u64,
+    /// What goes wrong on purpose.
+    pub switches: Switches,
     /// The server's process, to measure its CPU time and memory.
     pub server_pid: Option<u32>,
 }
@@ -69,6 +71,7 @@ impl LoadPlan {
             is_verified: false,
             probes_per_s: 2.0,
             seed: 1,
+            switches: Switches::default(),
             server_pid: None,
         }
     }
@@ -80,6 +83,7 @@ impl LoadPlan {
     }
 
     fn check(&self) -> Result<(), Error> {
+        self.switches.check()?;
         let connections = self.connections();
         let complaint = if self.devices == 0 || self.devices > DEVICES_MAX {
             Some(format!("`devices` is 1 to {DEVICES_MAX}"))
@@ -102,6 +106,19 @@ impl LoadPlan {
             Some("`rate` is 0.001 to 10,000,000 messages per second".to_owned())
         } else if !(0.0..=100.0).contains(&self.probes_per_s) {
             Some("`probes_per_s` is 0 to 100".to_owned())
+        } else if self.profile == Profile::Meter && self.switches.wrong_clock > 0.0 {
+            Some(
+                "a container does not say what its sender's clock shows: no `wrong-clock`"
+                    .to_owned(),
+            )
+        } else if self.switches.of_fates() > 1.0 {
+            Some(
+                "a message goes wrong in one way: the shares of late, future, torn and faults \
+                 are at most 1 together"
+                    .to_owned(),
+            )
+        } else if self.switches.double_client_ids > 0.0 && self.is_shared {
+            Some("`double-client-ids` needs a connection for each device".to_owned())
         } else if self.duration.is_zero() || self.warm_up + self.duration > TIME_MAX {
             Some(format!(
                 "`duration` is above 0, with the warm-up at most {} s",
@@ -180,6 +197,8 @@ pub struct LoadReport {
     pub tls: bool,
     /// What the contents derive from.
     pub seed: u64,
+    /// What went wrong on purpose.
+    pub switches: Switches,
     /// Length of the measured time in seconds.
     pub seconds: f64,
     /// Messages per second that were asked for; absent at saturation.
@@ -235,15 +254,32 @@ pub struct VerifyReport {
     pub phantom: u64,
     /// Rows sent and never acknowledged: they may be there or not.
     pub unknown: u64,
+    /// Rows whose time was not marked, or not corrected, as it should.
+    pub misjudged: u64,
+    /// In quarantine, as it should be: torn messages, rows beyond belief.
+    pub quarantined: u64,
+    /// Acknowledged, should be in quarantine, and is not.
+    pub not_quarantined: u64,
+    /// In quarantine for no reason.
+    pub quarantined_wrongly: u64,
     /// The first findings, for a person.
     pub examples: Vec<String>,
 }
 
 impl VerifyReport {
-    /// Whether nothing is lost, doubled, corrupt or invented.
+    /// Whether nothing is lost, doubled, corrupt, invented or misjudged, and the quarantine holds
+    /// exactly what belongs into it.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.corrupt == 0 && self.phantom == 0
+        [
+            self.lost,
+            self.doubled,
+            self.corrupt,
+            self.phantom,
+            self.misjudged,
+            self.not_quarantined,
+            self.quarantined_wrongly,
+        ] == [0; 7]
     }
 }
 

@@ -1,10 +1,11 @@
 //! What goes wrong on purpose, as shares from 0 to 1.
 
 use axle_domain::Error;
+use serde::Serialize;
 
 /// How often what goes wrong. The first five and the last are drawn for every message, the others
 /// once for every device.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Switches {
     /// Of rides and drives: a component fails. Under load, of messages: they go to `fault`.
     pub faults: f64,
@@ -60,6 +61,11 @@ impl Switches {
     #[must_use]
     pub fn any(&self) -> bool {
         self.named().into_iter().any(|(_, share)| share > 0.0)
+    }
+
+    /// How many messages go wrong in a way that excludes the others.
+    pub(crate) fn of_fates(&self) -> f64 {
+        self.torn + self.late + self.future + self.faults
     }
 
     /// Whether each is a share.

@@ -500,7 +500,14 @@ pub struct LoadTestArgs {
     /// How much of axle the load goes through.
     #[arg(long, value_enum, default_value_t)]
     pub stage: LoadStage,
-    /// Read everything back; prove nothing lost and nothing doubled.
+    /// What goes wrong on purpose.
+    #[command(flatten)]
+    pub switches: SwitchArgs,
+    /// What contents and mistakes derive from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Read everything back; prove nothing lost, nothing doubled, and in quarantine exactly what
+    /// belongs there.
     #[arg(long)]
     pub verify: bool,
     /// Print the report as JSON.

@@ -79,6 +79,23 @@ pub(super) fn patch(time_ms: i64, key: Key, seq: u64, container: &mut [u8]) {
     }
 }
 
+/// Where a container is torn: some way into a measurement, the first one left whole.
+pub(super) fn torn_at(measurements: u64) -> usize {
+    let whole = 1 + usize::try_from(measurements).unwrap_or(0).min(MEASUREMENTS - 2);
+    TOKEN_BYTES + MEASUREMENT_BYTES * whole + 10
+}
+
+/// The time of the first measurement of a container, or of a measurement alone, milliseconds.
+pub(super) fn time_ms_of(bytes: &[u8]) -> Option<i64> {
+    let measurement = match bytes.first()? {
+        0x0a => bytes.get(TOKEN_BYTES..)?,
+        _ => bytes,
+    };
+    let time = measurement.get(TIME_AT..TIME_AT + TIME_BYTES)?;
+    let value = time.iter().rev().fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some(value.cast_signed())
+}
+
 #[inline]
 fn energy(key: Key, seq: u64, row: usize) -> [u8; 8] {
     (watts(key, seq, row) as f64 / 10.0).to_le_bytes()

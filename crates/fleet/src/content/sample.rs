@@ -1,5 +1,6 @@
 //! JSON samples of bikes and cars.
 
+use crate::fault::Failure;
 use crate::random::Key;
 
 use super::{Cells, Column, ColumnKind, write_decimal};
@@ -65,6 +66,19 @@ pub(super) fn write(columns: &[Column], cells: &Cells, time_ms: i64, out: &mut V
     }
     out.push(b'}');
 }
+
+/// Writes what tells of a failure. Its texts need no escapes.
+pub(super) fn write_failure(failure: &Failure, time_ms: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"time\":");
+    write_decimal(time_ms, 0, out);
+    for (name, value) in FAULT.iter().zip(failure.values()) {
+        out.extend_from_slice(format!(",\"{name}\":\"{value}\"").as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// The columns of the stream `fault`.
+pub(crate) const FAULT: [&str; 4] = ["code", "severity", "component", "message"];
 
 #[cfg(test)]
 mod tests {

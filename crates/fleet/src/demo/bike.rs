@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::city::City;
-use super::fault::{self, Failure};
 use super::life::{Dice, Habits, Life, Sample, Saying, Verdict, known, round};
 use super::motion::{Manner, Motion};
 use super::street::{Streets, Walk};
+use crate::fault::{self, Failure};
 use crate::random::Key;
 pub(super) use past::Past;
 use rider::Rider;
@@ -169,7 +169,7 @@ impl Bike {
         self.failing = None;
         if self.dice.chance(self.habits.faults) {
             let after = self.dice.between(20.0, 0.6 * RIDE_S);
-            self.failing = fault::of_bike(&mut self.dice).map(|failure| (after, failure));
+            self.failing = fault::of_bike(self.dice.share()).map(|failure| (after, failure));
         }
     }
 
@@ -241,7 +241,7 @@ impl Bike {
         let Some((after, failure)) = &mut self.failing else { return };
         *after -= seconds;
         if *after <= 0.0 {
-            says.push(Saying::Sample(failure.sample(now_ms)));
+            says.push(Saying::Sample(Sample::new("fault", now_ms, failure.fields())));
             if failure.is_grave() {
                 self.broken = Some(failure.component);
             }

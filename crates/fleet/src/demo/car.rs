@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::city::City;
-use super::fault::{self, Failure};
 use super::life::{Dice, Habits, Life, Sample, Saying, Verdict, known, round};
 use super::motion::{Manner, Motion};
 use super::street::{Streets, Walk};
+use crate::fault::{self, Failure};
 use crate::random::Key;
 
 /// Distance between two crossings of larger roads, kilometers.
@@ -153,7 +153,7 @@ impl Car {
         self.failing = None;
         if self.dice.chance(self.habits.faults) {
             let after = self.dice.between(30.0, 0.6 * DRIVE_S);
-            self.failing = fault::of_car(&mut self.dice).map(|failure| (after, failure));
+            self.failing = fault::of_car(self.dice.share()).map(|failure| (after, failure));
         }
     }
 
@@ -190,7 +190,7 @@ impl Car {
         if let Some((after, failure)) = &mut self.failing {
             *after -= seconds;
             if *after <= 0.0 {
-                says.push(Saying::Sample(failure.sample(now_ms)));
+                says.push(Saying::Sample(Sample::new("fault", now_ms, failure.fields())));
                 self.broken = Some(failure.component).filter(|_| failure.is_grave());
                 self.failing = None;
             }

@@ -1,7 +1,6 @@
 //! The plant that made the fleet, and the workshops that repair it: they send master data through
 //! their feed. It is a legacy system, so a few of its records are wrong, and wait for a person.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::FleetStatus;
 use crate::Doors;
 use crate::api::{Api, Call};
-use crate::clock::{days_of, rfc3339};
+use crate::clock::{days_of, parse_rfc3339_micros, rfc3339};
 use crate::random::Key;
 
 /// What the plant is called.
 const PLANT: &str = "graz";
 /// Records of one batch.
 const BATCH_RECORDS: usize = 120;
-/// Vehicles whose records are gathered before a batch is sent.
-const BATCH_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two swaps.
+const SWAP_PAUSE: Duration = Duration::from_millis(100);
 /// Pause before an attempt is repeated, and how often.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 12;
@@ -74,130 +73,92 @@ pub(super) struct Vehicle {
     pub(super) number: u64,
 }
 
+impl Vehicle {
+    /// When it left the plant. The same for ever, so that a plant that says it again says no more.
+    fn built_ms(&self) -> i64 {
+        (days_of(2024, 1, 8) + self.key.named("made").below(0, 500).cast_signed()) * DAY_MS
+    }
+}
+
+/// A component that sits in a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sits {
+    serial: String,
+    /// Since when, as the registry writes it.
+    from: String,
+}
+
 /// The plant.
 pub(super) struct Plant {
-    api: Api,
+    /// May feed, and nothing else.
+    feed: Api,
+    /// Where workshops look up what sits in a device.
+    registry: Api,
     status: Arc<FleetStatus>,
-    /// What sits where since when, as far as the plant has said so.
-    installed: BTreeMap<(DeviceId, &'static str), (String, i64)>,
 }
 
 impl Plant {
-    /// A plant with a token of its own, that may feed and nothing else.
+    /// A plant with a token of its own.
+    ///
+    /// # Errors
+    /// What the API answers when the token is made.
     pub(super) async fn new(doors: &Doors, status: Arc<FleetStatus>) -> Result<Self, Error> {
         let body = json!({ "scopes": [format!("feed:{PLANT}")] });
         let call = Call::json(Method::POST, "/api/v1/tokens", &body);
-        let answer = Api::new(&doors.http, &doors.token).call(&call).await?.into_json()?;
+        let registry = Api::new(&doors.http, &doors.token);
+        let answer = registry.call(&call).await?.into_json()?;
         let token = answer.get("token").and_then(Value::as_str).unwrap_or_default();
-        let api = Api::new(&doors.http, token);
-        Ok(Self { api, status, installed: BTreeMap::new() })
+        Ok(Self { feed: Api::new(&doors.http, token), registry, status })
     }
 
     /// Tells of the vehicles, then of every swap, until the end.
     pub(super) async fn run(
-        mut self,
+        self,
         vehicles: Vec<Vehicle>,
         mut swaps: mpsc::Receiver<Swap>,
         stop: CancellationToken,
     ) {
         let records: Vec<Value> =
-            vehicles.iter().flat_map(|vehicle| self.records(vehicle, &vehicles)).collect();
+            vehicles.iter().flat_map(|vehicle| records(vehicle, &vehicles)).collect();
         for batch in records.chunks(BATCH_RECORDS) {
             if !self.send(batch, &stop).await {
                 return;
             }
         }
-        let mut gathered = Vec::new();
         loop {
-            let some = tokio::select! {
+            let swap = tokio::select! {
                 () = stop.cancelled() => return,
-                some = swaps.recv_many(&mut gathered, BATCH_RECORDS / 4) => some,
+                swap = swaps.recv() => swap,
             };
-            if some == 0 {
+            let Some(swap) = swap else { return };
+            let sits = match self.sits(&swap).await {
+                Ok(sits) => sits,
+                Err(error) => {
+                    tracing::debug!(device = %swap.device, %error, "nobody knows what sits there");
+                    FleetStatus::count(&self.status.errors);
+                    continue;
+                }
+            };
+            let records = sits.map(|sits| swapped(&swap, &sits)).unwrap_or_default();
+            if !records.is_empty() && !self.send(&records, &stop).await {
                 return;
             }
-            let records: Vec<Value> =
-                gathered.drain(..).flat_map(|swap| self.swapped(&swap)).collect();
-            if !self.send(&records, &stop).await
-                || tokio::time::timeout(BATCH_PAUSE, stop.cancelled()).await.is_ok()
-            {
-                return;
-            }
+            tokio::time::sleep(SWAP_PAUSE).await;
         }
     }
 
-    /// The records of a new vehicle, with the mistakes that a legacy system makes.
-    fn records(&mut self, vehicle: &Vehicle, all: &[Vehicle]) -> Vec<Value> {
-        let Vehicle { device, kind, name, key, number } = vehicle;
-        let made_ms = days_of(2024, 1, 8) * DAY_MS
-            + i64::try_from(key.named("made").below(0, 500)).unwrap_or(0) * DAY_MS;
-        let model = if *kind == "bike" { "City 4" } else { "Compact E" };
-        let mut records = vec![json!({
-            "type": "device", "id": device.as_str(), "kind": kind, "name": name, "model": model,
-        })];
-        let parts: &[Part] = if *kind == "bike" { &BIKE } else { &CAR };
-        for (component, letters, models) in parts {
-            let part = key.named(component);
-            let serial = serial(letters, part, 0);
-            let produced_ms = made_ms - 86_400_000 * (3 + part.below(1, 40).cast_signed());
-            let model = models.get(usize::from(part.below(2, 4) == 0));
-            records.push(json!({
-                "type": "component", "serial": serial, "kind": component, "model": model,
-                "produced_at": rfc3339(produced_ms),
-            }));
-            records.push(installation(&serial, device.as_str(), made_ms, None));
-            self.installed.insert((device.clone(), component), (serial, made_ms));
-        }
-        records.extend(self.mistake(vehicle, all, number % WRONG_EVERY));
-        records
-    }
-
-    /// A wrong record: a serial number that two components have, a component in two vehicles at
-    /// once, a component in a vehicle that nobody registered.
-    fn mistake(&self, vehicle: &Vehicle, all: &[Vehicle], which: u64) -> Option<Value> {
-        let (serial, made_ms) = self.installed.get(&(vehicle.device.clone(), "motor"))?;
-        let later_ms = made_ms + 12 * DAY_MS;
-        match which {
-            4 => Some(json!({
-                "type": "component", "serial": serial, "kind": "motor", "model": "Cargo Line",
-                "produced_at": rfc3339(later_ms),
-            })),
-            11 => {
-                let place = usize::try_from(vehicle.number).ok()?;
-                let mut others = all.iter().filter(|other| other.kind == vehicle.kind);
-                let other = others.nth(place.checked_sub(1)?)?;
-                Some(installation(serial, other.device.as_str(), later_ms, None))
-            }
-            18 => {
-                let nobody = format!("{}-x{:03}", vehicle.kind, vehicle.key.below(8, 1000));
-                Some(installation(serial, &nobody, made_ms - DAY_MS, Some(*made_ms)))
-            }
-            _ => None,
-        }
-    }
-
-    /// The records of a swap: the old component leaves, a new one was made and sits there now.
-    fn swapped(&mut self, swap: &Swap) -> Vec<Value> {
-        let Swap { device, component, time_ms } = swap;
-        let Some(installed) = self.installed.get_mut(&(device.clone(), *component)) else {
-            return vec![];
-        };
-        let (old, from_ms) = installed.clone();
-        if from_ms >= *time_ms {
-            return vec![];
-        }
-        let letters = old.split('-').next().unwrap_or_default();
-        let part = Key::new(0x50).named(device.as_str()).named(component);
-        let serial = serial(letters, part, time_ms.cast_unsigned());
-        *installed = (serial.clone(), *time_ms);
-        vec![
-            installation(&old, device.as_str(), from_ms, Some(*time_ms)),
-            json!({
-                "type": "component", "serial": serial, "kind": component,
-                "produced_at": rfc3339(time_ms - 20 * DAY_MS),
-            }),
-            installation(&serial, device.as_str(), *time_ms, None),
-        ]
+    /// What sits in the device that a workshop has opened.
+    async fn sits(&self, swap: &Swap) -> Result<Option<Sits>, Error> {
+        let path = format!("/api/v1/devices/{}/components", swap.device);
+        let answer = self.registry.call(&Call::get(&path)).await?.into_json()?;
+        let items = answer.get("items").and_then(Value::as_array);
+        let sits = items.into_iter().flatten().find_map(|item| {
+            let text = |name: &str| Some(item.get(name)?.as_str()?.to_owned());
+            let is_open = item.get("to").is_none_or(Value::is_null);
+            let is_meant = is_open && text("kind")? == swap.component;
+            is_meant.then_some(Sits { serial: text("serial")?, from: text("from")? })
+        });
+        Ok(sits)
     }
 
     /// Sends a batch, however often it takes; says whether life goes on.
@@ -210,7 +171,7 @@ impl Plant {
             let call = Call { headers: &headers, ..Call::json(Method::POST, &path, &body) };
             let answer = tokio::select! {
                 () = stop.cancelled() => return false,
-                answer = self.api.call(&call) => answer,
+                answer = self.feed.call(&call) => answer,
             };
             match answer {
                 Ok(answer) if answer.is_temporary() => {}
@@ -243,12 +204,84 @@ impl Plant {
     }
 }
 
-fn installation(serial: &str, device: &str, from_ms: i64, to_ms: Option<i64>) -> Value {
+/// The records of a new vehicle, with the mistakes that a legacy system makes.
+fn records(vehicle: &Vehicle, all: &[Vehicle]) -> Vec<Value> {
+    let Vehicle { device, kind, name, key, number } = vehicle;
+    let model = if *kind == "bike" { "City 4" } else { "Compact E" };
+    let mut records = vec![json!({
+        "type": "device", "id": device.as_str(), "kind": kind, "name": name, "model": model,
+    })];
+    let (built_ms, parts): (_, &[Part]) =
+        (vehicle.built_ms(), if *kind == "bike" { &BIKE } else { &CAR });
+    for (component, letters, models) in parts {
+        let part = key.named(component);
+        let serial = serial(letters, part, 0);
+        let produced_ms = built_ms - DAY_MS * (3 + part.below(1, 40).cast_signed());
+        let model = models.get(usize::from(part.below(2, 4) == 0));
+        records.push(json!({
+            "type": "component", "serial": serial, "kind": component, "model": model,
+            "produced_at": rfc3339(produced_ms),
+        }));
+        records.push(installation(&serial, device.as_str(), &rfc3339(built_ms), None));
+    }
+    records.extend(mistake(vehicle, all, number % WRONG_EVERY));
+    records
+}
+
+/// A wrong record: a serial number that two components have, a component in two vehicles at once,
+/// a component in a vehicle that nobody registered.
+fn mistake(vehicle: &Vehicle, all: &[Vehicle], which: u64) -> Option<Value> {
+    let letters = if vehicle.kind == "bike" { "MOT" } else { "EDU" };
+    let serial = serial(letters, vehicle.key.named("motor"), 0);
+    let built_ms = vehicle.built_ms();
+    let later_ms = built_ms + 12 * DAY_MS;
+    match which {
+        4 => Some(json!({
+            "type": "component", "serial": serial, "kind": "motor", "model": "Cargo Line",
+            "produced_at": rfc3339(later_ms),
+        })),
+        11 => {
+            let place = usize::try_from(vehicle.number).ok()?;
+            let mut others = all.iter().filter(|other| other.kind == vehicle.kind);
+            let other = others.nth(place.checked_sub(1)?)?;
+            Some(installation(&serial, other.device.as_str(), &rfc3339(later_ms), None))
+        }
+        18 => {
+            let nobody = format!("{}-x{:03}", vehicle.kind, vehicle.key.below(8, 1000));
+            let from = rfc3339(built_ms - DAY_MS);
+            Some(installation(&serial, &nobody, &from, Some(&rfc3339(built_ms))))
+        }
+        _ => None,
+    }
+}
+
+/// The records of a swap: the old component leaves, a new one was made and sits there now.
+fn swapped(swap: &Swap, sits: &Sits) -> Vec<Value> {
+    let Swap { device, component, time_ms } = swap;
+    let is_before = parse_rfc3339_micros(&sits.from).is_some_and(|from| from < time_ms * 1000);
+    if !is_before {
+        return vec![];
+    }
+    let now = rfc3339(*time_ms);
+    let letters = sits.serial.split('-').next().unwrap_or_default();
+    let part = Key::new(0x50).named(device.as_str()).named(component);
+    let serial = serial(letters, part, time_ms.cast_unsigned());
+    vec![
+        installation(&sits.serial, device.as_str(), &sits.from, Some(&now)),
+        json!({
+            "type": "component", "serial": serial, "kind": component,
+            "produced_at": rfc3339(time_ms - 20 * DAY_MS),
+        }),
+        installation(&serial, device.as_str(), &now, None),
+    ]
+}
+
+fn installation(serial: &str, device: &str, from: &str, to: Option<&str>) -> Value {
     let mut record = json!({
-        "type": "installation", "serial": serial, "device": device, "from": rfc3339(from_ms),
+        "type": "installation", "serial": serial, "device": device, "from": from,
     });
-    if let (Some(to_ms), Some(record)) = (to_ms, record.as_object_mut()) {
-        record.insert("to".to_owned(), rfc3339(to_ms).into());
+    if let (Some(to), Some(record)) = (to, record.as_object_mut()) {
+        record.insert("to".to_owned(), to.into());
     }
     record
 }

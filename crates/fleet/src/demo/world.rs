@@ -21,12 +21,13 @@ use super::post::Post;
 use super::resident::{Resident, Surroundings};
 use super::trickle::Trickle;
 use super::upload::Phone;
-use super::{FleetPlan, FleetStatus, Place, rival};
+use super::{FleetPlan, FleetStatus, Place};
 use crate::api::{Api, Call};
 use crate::clock::now_ms;
 use crate::connect::{self, Dialer};
 use crate::enroll::{Registered, enroll};
 use crate::random::Key;
+use crate::rival::Rival;
 use crate::{Doors, Identity};
 
 /// Bikes whose owners have recorded the past with their phones, and meters that kept theirs.
@@ -34,6 +35,9 @@ const PASTS_MAX: (usize, usize) = (100, 20);
 /// Pause between two messages of the past, and two uploads, over all devices.
 const PAST_PAUSE: Duration = Duration::from_millis(4);
 const UPLOAD_PAUSE: Duration = Duration::from_millis(250);
+/// A copied configuration: how often it connects, and how long it stays.
+const RIVAL_PAUSE: Duration = Duration::from_secs(80);
+const RIVAL_STAY: Duration = Duration::from_secs(8);
 /// Swaps that may wait for the plant.
 const SWAPS_MAX: usize = 1000;
 
@@ -76,7 +80,6 @@ impl World {
         })
     }
 
-    #[expect(dead_code, reason = "the feed that it speaks to comes next")]
     /// Lets the plant tell of the vehicles, and of what is repaired later.
     pub(super) async fn open_plant(&mut self, places: &[Place]) -> Result<(), Error> {
         let vehicles = places.iter().filter(|place| place.kind != "meter").map(|place| {
@@ -98,8 +101,8 @@ impl World {
         let name = name(place);
         let registered = Registered { device: &device, kind: place.kind, name: &name };
         let with_certificate = self.doors.mqtts.is_some();
-        let (identity, is_new) = enroll(&self.api, &registered, with_certificate).await?;
-        let before = if is_new { None } else { Some(self.state(&device).await?) };
+        let identity = enroll(&self.api, &registered, with_certificate).await?;
+        let before = self.state(&device).await?;
         let (life, past, history) = self.life(place, key, before).await?;
         if let Some(history) = history {
             for (component, time_ms) in &history.swaps {
@@ -115,8 +118,14 @@ impl World {
         }
         let dialer = self.dialer(&identity)?;
         if Dice::new(key.named("double")).chance(self.plan.switches.double_client_ids) {
-            let (pace, stop) = (self.around.pace, self.around.stop.clone());
-            self.spawn(rival::run(device.clone(), dialer.clone(), key, pace, stop));
+            let rival = Rival {
+                client_id: device.to_string(),
+                dialer: dialer.clone(),
+                key: key.named("rival"),
+                pause: self.around.pace.of(RIVAL_PAUSE),
+                stay: RIVAL_STAY,
+            };
+            self.spawn(rival.run(self.around.stop.clone()));
         }
         let post = Post::new(device.clone(), key, self.plan.switches);
         let around = self.around.clone();
@@ -138,10 +147,13 @@ impl World {
         Key::new(self.plan.seed).named(place.kind).child(place.number as u64)
     }
 
-    /// What the server knows of a device that was there before.
-    async fn state(&self, device: &DeviceId) -> Result<Value, Error> {
+    /// What the server knows of a device that has said something before.
+    async fn state(&self, device: &DeviceId) -> Result<Option<Value>, Error> {
         let path = format!("/api/v1/devices/{device}/state");
-        self.api.call(&Call::get(&path)).await?.into_json()
+        let state = self.api.call(&Call::get(&path)).await?.into_json()?;
+        let fields = state.get("fields").and_then(Value::as_object);
+        let has_said = fields.is_some_and(|fields| !fields.is_empty());
+        Ok(Some(state).filter(|_| has_said))
     }
 
     async fn life(&self, place: Place, key: Key, before: Option<Value>) -> Result<Born, Error> {

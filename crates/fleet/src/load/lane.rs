@@ -17,7 +17,9 @@ use super::order::Order;
 use super::probe::Probe;
 use super::schedule::Bell;
 use super::sent::Share;
+use crate::clock::now_ms;
 use crate::connect::{Dialer, Stream};
+use crate::content::Fate;
 use crate::packet::{self, Packet, Version};
 
 /// Bytes that may wait to be written.
@@ -44,6 +46,8 @@ struct Voice {
     share: Share,
     device: Arc<str>,
     topic: String,
+    /// Where failures are told, if any are.
+    fault_topic: String,
     template: Option<Vec<u8>>,
 }
 
@@ -76,7 +80,10 @@ impl Lane {
     ) -> Self {
         let voices = shares.into_iter().map(|(share, device)| {
             let topic = format!("v1/d/{device}/t/{}", share.source.profile().stream());
-            Voice { template: share.source.template(), topic, device, share }
+            let is_plain = !share.source.quirks().any();
+            let fault_topic =
+                if is_plain { String::new() } else { format!("v1/d/{device}/t/fault") };
+            Voice { template: share.source.template(), topic, fault_topic, device, share }
         });
         let voices = voices.collect();
         Self {
@@ -269,6 +276,9 @@ impl Lane {
                 }
             };
             self.write_flight(flight, &order);
+            if self.is_twice(flight) {
+                self.write_flight(flight, &order);
+            }
         };
         order.sent.fetch_add(sent, Ordering::Relaxed);
         has_more
@@ -286,6 +296,12 @@ impl Lane {
         Flight { id: 0, share, number, nanos }
     }
 
+    fn is_twice(&self, flight: Flight) -> bool {
+        self.voices
+            .get(flight.share)
+            .is_some_and(|Voice { share, .. }| share.source.is_twice(share.seq(flight.number)))
+    }
+
     fn write_flight(&mut self, mut flight: Flight, order: &Order) {
         let Some(voice) = self.voices.get_mut(flight.share) else { return };
         self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
@@ -296,12 +312,15 @@ impl Lane {
             template
         } else {
             self.payload.clear();
-            source.write_payload(seq, &mut self.payload);
+            source.write_message(seq, now_ms(), &mut self.payload);
             &self.payload
         };
-        packet::publish(Version::V3, &voice.topic, flight.id, payload, &mut self.output);
+        let fate = source.fate(seq);
+        let topic = if fate == Fate::Fault { &voice.fault_topic } else { &voice.topic };
+        packet::publish(Version::V3, topic, flight.id, payload, &mut self.output);
         self.flights.push_back(flight);
-        if order.probes.is_wanted() {
+        let is_found_by_time = fate == Fate::Plain && source.quirks().clock_ahead_ms() == 0;
+        if order.probes.is_wanted() && is_found_by_time {
             order.probes.offer(Probe::new(&voice.device, source, seq));
         }
     }

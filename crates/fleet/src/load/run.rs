@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axle_domain::{DeviceId, Error, Kind};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::order::Order;
@@ -16,6 +17,8 @@ use super::{Latency, LoadPlan, LoadReport, OnProgress, ProcessUse, Progress, ver
 use crate::api::Api;
 use crate::connect::{self, Dialer};
 use crate::content::Source;
+use crate::random::Key;
+use crate::rival::Rival;
 use crate::{Enrollment, Histogram, Identity, clock, usage};
 
 /// Time for the last acknowledgements after the sending.
@@ -24,6 +27,8 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(600);
 /// Messages per second that no server of this size exceeds; bounds the range of event times.
 const RATE_BOUND: f64 = 600_000.0;
+/// A rival's pause between two attempts, and how long it stays.
+const RIVAL: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_millis(100));
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -44,7 +49,8 @@ pub(super) async fn run(plan: &LoadPlan, progress: OnProgress<'_>) -> Result<Loa
     let (probes, watched) = Probes::new();
     let order = Order::new(plan.window, probes, plan.warm_up, plan.warm_up + plan.duration);
     let order = Arc::new(order);
-    let (mut lanes, bells) = start_lanes(plan, &identities, &order)?;
+    let stop = CancellationToken::new();
+    let (mut lanes, bells) = start_lanes(plan, &identities, &order, &stop)?;
     wait_for_connections(plan, &order, progress).await?;
 
     let api = Api::new(&plan.doors.http, &plan.doors.token);
@@ -56,6 +62,7 @@ pub(super) async fn run(plan: &LoadPlan, progress: OnProgress<'_>) -> Result<Loa
         tokio::spawn(probe::watch(order, api, plan.probes_per_s, watched, result))
     });
     let (due, measured) = tokio::join!(schedule.tick(), measure(plan, &order, progress));
+    stop.cancel();
     let shares = drain(&mut lanes, &order).await;
     let drained = Instant::now();
     let mut report = measured;
@@ -99,7 +106,8 @@ fn sources(plan: &LoadPlan) -> Vec<Source> {
     };
     let base_ms = clock::now_ms() - span_ms.clamp(0, 23 * 3600 * 1000);
     let source = |number| {
-        Source::new(plan.profile, plan.seed, u32::try_from(number).unwrap_or(0), base_ms, step_ms)
+        let number = u32::try_from(number).unwrap_or(0);
+        Source::new(plan.profile, plan.seed, number, base_ms, step_ms).with(&plan.switches)
     };
     (0..plan.devices).map(source).collect()
 }
@@ -110,6 +118,7 @@ fn start_lanes(
     plan: &LoadPlan,
     identities: &[Identity],
     order: &Arc<Order>,
+    stop: &CancellationToken,
 ) -> Result<(Lanes, Vec<Arc<Bell>>), Error> {
     let dialers = dialers(plan, identities)?;
     let (sources, connections) = (sources(plan), plan.connections());
@@ -136,6 +145,13 @@ fn start_lanes(
         } else {
             format!("{name}/{}", number / plan.devices)
         };
+        if let Some((share, _)) = shares.first().filter(|(s, _)| s.source.quirks().has_rival()) {
+            let key = Key::new(plan.seed).named("rival").child(share.device as u64);
+            let (client_id, dialer) = (client_id.clone(), dialer.clone());
+            let (pause, stay) = RIVAL;
+            // It ends with the sending.
+            tokio::spawn(Rival { client_id, dialer, key, pause, stay }.run(stop.clone()));
+        }
         let bell = Arc::<Bell>::default();
         bells.push(Arc::clone(&bell));
         let both = (bell, Arc::clone(order));
@@ -251,6 +267,7 @@ fn fill(plan: &LoadPlan, order: &Order, report: &mut LoadReport) {
     report.connections = plan.connections();
     report.tls = plan.is_tls;
     report.seed = plan.seed;
+    report.switches = plan.switches;
     report.rate = plan.rate;
     report.values_per_message = plan.profile.values_per_message();
     report.sent = order.sent.load(Ordering::Relaxed);

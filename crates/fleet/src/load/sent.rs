@@ -56,7 +56,7 @@ pub(crate) struct Share {
 impl Share {
     /// The device's sequence number of a message of this connection.
     pub(crate) fn seq(&self, number: u64) -> u64 {
-        number * self.stride + self.offset
+        self.source.place(number) * self.stride + self.offset
     }
 }
 
@@ -107,9 +107,10 @@ impl Sent {
     pub(crate) fn known(&self, seq: u64) -> Known {
         let stride = (self.shares.len() as u64).max(1);
         let share = usize::try_from(seq % stride).ok().and_then(|offset| self.shares.get(offset));
+        let number = self.source.place(seq / stride);
         match share {
-            Some((_, acked)) if acked.contains(seq / stride) => Known::Acked,
-            Some((sent, _)) if seq / stride < *sent => Known::Unknown,
+            Some((_, acked)) if acked.contains(number) => Known::Acked,
+            Some((sent, _)) if number < *sent => Known::Unknown,
             _ => Known::Never,
         }
     }
@@ -128,7 +129,8 @@ impl Sent {
     pub(crate) fn end(&self) -> u64 {
         let stride = self.shares.len() as u64;
         let ends = self.shares.iter().zip(0_u64..).filter(|((sent, _), _)| *sent > 0);
-        ends.map(|((sent, _), offset)| (sent - 1) * stride + offset + 1).max().unwrap_or(0)
+        let last = |sent: u64| self.source.quirks().end(sent) - 1;
+        ends.map(|((sent, _), offset)| last(*sent) * stride + offset + 1).max().unwrap_or(0)
     }
 }
 

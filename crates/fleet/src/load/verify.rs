@@ -4,6 +4,9 @@
 //! same sum weighted by time, so that values that changed places are seen. `CAST(x AS BIGINT)` of
 //! a time is microseconds.
 
+mod astray;
+
+use astray::Astray;
 use axle_domain::{DeviceId, Error, Kind};
 use hashbrown::HashMap;
 use serde_json::Value;
@@ -39,7 +42,14 @@ pub(crate) async fn verify(
     let total: u64 = sent.iter().map(rows).sum();
     let mut done = 0;
     let mut devices_most = SUMMED_DEVICES_MAX;
-    let mut rest: Vec<(&DeviceId, &Sent)> = names.iter().zip(sent).collect();
+    let (astray, mut rest): (Vec<_>, Vec<_>) =
+        names.iter().zip(sent).partition(|(_, sent)| sent.source.quirks().any());
+    for (device, sent) in astray {
+        report.unknown += sent.unknown() * rows_per_message(sent);
+        Astray { api, device, sent }.compare(&mut report).await?;
+        done += 1;
+        progress(Progress::Verified(done, names.len()));
+    }
     while !rest.is_empty() {
         let mut budget = SUMMED_ROWS_MAX;
         let fits = rest.iter().take(devices_most).take_while(|(_, sent)| {

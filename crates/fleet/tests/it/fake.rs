@@ -35,13 +35,31 @@ pub(crate) enum Lie {
     RepeatCommands,
     /// Closes every connection after ten messages, the last of them unacknowledged.
     Hiccup,
+    /// Believes every time.
+    Believe,
+    /// Forgets what it set aside.
+    ForgetQuarantine,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    device: String,
+    stream: String,
+    /// As claimed, and as corrected, milliseconds.
+    claimed: i64,
+    time: i64,
+    quality: &'static str,
+    sample: Value,
 }
 
 /// What it remembers.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// Device, milliseconds, sample.
-    pub(crate) rows: Vec<(String, i64, Value)>,
+    /// What is stored.
+    rows: Vec<Row>,
+    /// Device, code and payload of what is set aside.
+    quarantine: Vec<(String, &'static str, Vec<u8>)>,
     received: u64,
     uploads: BTreeMap<String, Value>,
     commands: BTreeMap<String, Value>,
@@ -96,6 +114,8 @@ impl Fake {
             }
             ("POST", ["uploads"]) => Some(self.upload(head.uri.query().unwrap(), key, &body)),
             ("POST", ["query"]) => Some(self.query(&body)),
+            ("GET", ["quarantine"]) => Some(self.quarantine(head.uri.query().unwrap())),
+            ("GET", ["quarantine", id]) => Some(self.item(id.parse().unwrap())),
             ("GET", ["devices", device, "state"]) => Some(self.state(device)),
             ("POST", ["devices", device, "commands"]) => Some(self.command(device, &body)),
             ("GET", ["devices", device, "commands"]) => Some(self.commands(device)),
@@ -107,29 +127,81 @@ impl Fake {
         Ok(Response::builder().status(status).body(Full::new(body)).unwrap())
     }
 
-    fn store(&self, device: &str, mut sample: Value) {
+    /// Takes a payload: a sample, or an envelope of some with the clock of their sender.
+    fn store(&self, device: &str, stream: &str, payload: &[u8]) {
+        self.memory.lock().unwrap().received += 1;
+        let Ok(message) = serde_json::from_slice::<Value>(payload) else {
+            return self.set_aside(device, "payload.invalid", payload);
+        };
+        let ahead = message["sent_at"].as_str().map_or(0, |sent_at| parse(sent_at) - now());
+        let samples = message["samples"].as_array().cloned().unwrap_or_else(|| vec![message]);
+        for sample in samples {
+            let claimed = sample["time"].as_i64().unwrap();
+            let (time, until) = (claimed - ahead, now());
+            let day = 86_400_000;
+            let quality = match time - until {
+                ahead if ahead > 7 * day && self.lie != Lie::Believe => {
+                    self.set_aside(device, "time.future", sample.to_string().as_bytes());
+                    continue;
+                }
+                _ if self.lie == Lie::Believe => "trusted",
+                ahead if ahead > 300_000 => "future",
+                _ if ahead != 0 => "corrected",
+                behind if behind < -day => "late",
+                _ => "trusted",
+            };
+            let (device, stream) = (device.to_owned(), stream.to_owned());
+            self.keep(Row { device, stream, claimed, time, quality, sample });
+        }
+    }
+
+    fn set_aside(&self, device: &str, code: &'static str, payload: &[u8]) {
+        if self.lie != Lie::ForgetQuarantine {
+            let item = (device.to_owned(), code, payload.to_vec());
+            self.memory.lock().unwrap().quarantine.push(item);
+        }
+    }
+
+    fn keep(&self, mut row: Row) {
         let mut memory = self.memory.lock().unwrap();
-        memory.received += 1;
-        let time = sample["time"].as_i64().unwrap();
         // By the content, so that a message that is sent again meets the same fate.
-        let is_chosen = time % 7 == 0;
+        let is_chosen = row.claimed % 7 == 0;
         if is_chosen && self.lie == Lie::Lose {
             return;
         }
         if is_chosen && self.lie == Lie::Double {
-            memory.rows.push((device.to_owned(), time, sample.clone()));
+            memory.rows.push(row.clone());
         }
         if is_chosen && self.lie == Lie::Invent {
-            memory.rows.push((device.to_owned(), time - 1, sample.clone()));
+            let (claimed, time) = (row.claimed - 1, row.time - 1);
+            memory.rows.push(Row { claimed, time, ..row.clone() });
         }
         if is_chosen && self.lie == Lie::Corrupt {
-            sample["speed_kmh"] = json!(1.0);
+            row.sample["speed_kmh"] = json!(1.0);
         }
-        let row = (device.to_owned(), time, sample);
         // Rows of one identity are one row, as in the store.
-        if self.lie == Lie::Double || !memory.rows.contains(&row) {
+        let is_same = |other: &Row| {
+            other.claimed == row.claimed
+                && other.device == row.device
+                && other.stream == row.stream
+                && other.sample == row.sample
+        };
+        if self.lie == Lie::Double || !memory.rows.iter().any(is_same) {
             memory.rows.push(row);
         }
+    }
+
+    fn quarantine(&self, query: &str) -> Value {
+        let device = query.split('&').find_map(|part| part.strip_prefix("device=")).unwrap();
+        let memory = self.memory.lock().unwrap();
+        let items = memory.quarantine.iter().enumerate().filter(|(_, (of, ..))| of == device);
+        let items = items.map(|(id, (_, code, _))| json!({ "id": id.to_string(), "code": code }));
+        json!({ "items": items.collect::<Vec<_>>(), "next": null })
+    }
+
+    fn item(&self, id: usize) -> Value {
+        let (_, code, payload) = self.memory.lock().unwrap().quarantine[id].clone();
+        json!({ "code": code, "payload": String::from_utf8(payload).unwrap() })
     }
 
     fn upload(&self, query: &str, key: Option<String>, body: &[u8]) -> Value {
@@ -140,7 +212,7 @@ impl Fake {
         }
         let lines: Vec<&[u8]> =
             body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        lines.iter().for_each(|line| self.store(device, serde_json::from_slice(line).unwrap()));
+        lines.iter().for_each(|line| self.store(device, "ride", line));
         let receipt = json!({ "upload": key, "stored": lines.len(), "duplicate": 0 });
         self.memory.lock().unwrap().uploads.insert(key, receipt.clone());
         receipt
@@ -153,30 +225,46 @@ impl Fake {
             let (_, rest) = sql.split_once(mark)?;
             rest.split_once('\'').map(|(text, _)| text.to_owned())
         };
-        let millis = |text: Option<String>, otherwise| text.map_or(otherwise, |text| parse(&text));
         let memory = self.memory.lock().unwrap();
         // Sums: none, so that rows are compared one by one.
         let Some(device) = after("device = '") else { return json!({ "rows": [] }) };
-        let is_outside = sql.contains(" OR ");
-        let (from, to) = match is_outside {
-            true => (millis(after("time < '"), i64::MIN), millis(after("time >= '"), i64::MAX)),
-            false => (millis(after("time >= '"), i64::MIN), millis(after("time < '"), i64::MAX)),
+        let (_, after_from) = sql.split_once(" FROM ").unwrap();
+        let stream = after_from.split(' ').next().unwrap();
+        // Ranges of times: of one kind, joined by OR, perhaps all of them negated.
+        let column = if sql.contains("time_claimed >=") { "time_claimed" } else { "time" };
+        let is_outside = sql.contains("NOT (") || (column == "time" && sql.contains(" OR "));
+        let bounds = |mark: &str| {
+            let mark = format!("{column} {mark} '");
+            let parts = sql.split(mark.as_str()).skip(1);
+            let times = parts.map(|part| parse(part.split_once('\'').unwrap().0));
+            times.collect::<Vec<i64>>()
         };
-        let exactly = after("time = '").map(|text| parse(&text));
-        let is_wanted = |row: &&(String, i64, Value)| {
-            row.0 == device
-                && exactly.is_none_or(|time| row.1 == time)
-                && ((from..to).contains(&row.1) != is_outside)
+        let (mut froms, mut tos) = (bounds(">="), bounds("<"));
+        if is_outside && column == "time" {
+            std::mem::swap(&mut froms, &mut tos);
+        }
+        let ranges: Vec<_> = froms.into_iter().zip(tos).collect();
+        let exactly = bounds("=");
+        let is_wanted = |row: &&Row| {
+            let at = if column == "time" { row.time } else { row.claimed };
+            let is_in =
+                ranges.is_empty() || ranges.iter().any(|(from, to)| (*from..*to).contains(&at));
+            row.device == device
+                && row.stream == stream
+                && exactly.iter().all(|time| *time == at)
+                && is_in != is_outside
         };
         let rows = memory.rows.iter().filter(is_wanted);
         if sql.contains("count(*)") {
             return json!({ "rows": [[rows.count()]] });
         }
         let names = sql.trim_start_matches("SELECT ").split_once(" FROM ").unwrap().0;
-        let row = |(_, time, sample): &(String, i64, Value)| {
+        let row = |row: &Row| {
             let cells = names.split(", ").map(|name| match name {
-                "time" => json!(format(*time)),
-                name => sample.get(name).cloned().unwrap_or(Value::Null),
+                "time" => json!(format(row.time)),
+                "time_claimed" => json!(format(row.claimed)),
+                "time_quality" => json!(row.quality),
+                name => row.sample.get(name).cloned().unwrap_or(Value::Null),
             });
             Value::Array(cells.collect())
         };
@@ -185,10 +273,10 @@ impl Fake {
 
     fn state(&self, device: &str) -> Value {
         let memory = self.memory.lock().unwrap();
-        let rows = memory.rows.iter().filter(|row| row.0 == device);
-        let Some((_, time, sample)) = rows.max_by_key(|row| row.1) else { return json!({}) };
-        let fields = sample.as_object().unwrap().iter().map(|(name, value)| {
-            (format!("ride.{name}"), json!({ "value": value, "time": format(*time) }))
+        let rows = memory.rows.iter().filter(|row| row.device == device);
+        let Some(row) = rows.max_by_key(|row| row.time) else { return json!({}) };
+        let fields = row.sample.as_object().unwrap().iter().map(|(name, value)| {
+            (format!("ride.{name}"), json!({ "value": value, "time": format(row.time) }))
         });
         json!({ "device": device, "fields": fields.collect::<serde_json::Map<_, _>>() })
     }

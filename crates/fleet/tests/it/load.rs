@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axle_fleet::load::{LoadPlan, Profile, run};
-use axle_fleet::{Doors, LoadReport};
+use axle_fleet::{Doors, LoadReport, Switches};
 
 use crate::fake::{Fake, Lie};
 
@@ -67,6 +67,55 @@ async fn what_the_server_lost_is_found() {
     assert!(verify.lost > 0 && verify.lost + verify.visible == verify.acked, "{verify:#?}");
 }
 
+/// A little of everything that can go wrong with messages.
+fn mistakes() -> Switches {
+    Switches {
+        faults: 0.05,
+        late: 0.05,
+        future: 0.1,
+        duplicates: 0.1,
+        out_of_order: 0.3,
+        wrong_clock: 0.5,
+        torn: 0.1,
+        double_client_ids: 0.0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_on_purpose_is_found_where_it_belongs() {
+    let report = load(Lie::None, |plan| (plan.switches, plan.devices) = (mistakes(), 6)).await;
+    let verify = report.verify.clone().unwrap();
+    assert!(verify.is_clean(), "{verify:#?}");
+    assert!(verify.quarantined > 10 && verify.acked > 200, "{verify:#?}");
+    assert_eq!(verify.acked, verify.visible);
+    // Everything was acknowledged; what was set aside is no row.
+    assert!(verify.acked + verify.quarantined <= report.acked, "{report:#?}");
+    assert!(verify.acked + verify.quarantined + 3 >= report.acked, "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_survives_broken_connections() {
+    let report = load(Lie::Hiccup, |plan| plan.switches = mistakes()).await;
+    assert!(report.disconnects > 0 && report.verify.clone().unwrap().is_clean(), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_believes_every_clock_is_found_out() {
+    let switches = Switches { late: 0.1, future: 0.1, ..Switches::default() };
+    let verify = load(Lie::Believe, |plan| plan.switches = switches).await.verify.unwrap();
+    assert!(verify.misjudged > 10 && verify.not_quarantined > 0, "{verify:#?}");
+    assert!(verify.phantom > 0 && verify.lost == 0, "{verify:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantine_that_forgets_and_a_store_that_loses_are_found_out() {
+    let switches = |plan: &mut LoadPlan| plan.switches = mistakes();
+    let verify = load(Lie::ForgetQuarantine, switches).await.verify.unwrap();
+    assert!(verify.not_quarantined > 5 && verify.lost == 0, "{verify:#?}");
+    let verify = load(Lie::Lose, switches).await.verify.unwrap();
+    assert!(verify.lost > 5 && verify.not_quarantined == 0, "{verify:#?}");
+}
+
 #[tokio::test]
 async fn refuses_plans_that_cannot_be() {
     let (_fake, doors) = Fake::start(Lie::None).await;
@@ -79,5 +128,16 @@ async fn refuses_plans_that_cannot_be() {
     assert_eq!(refused(|plan| plan.window = 0).await, "load.plan_invalid");
     assert_eq!(refused(|plan| plan.connections = 3).await, "load.plan_invalid");
     assert_eq!(refused(|plan| plan.rate = Some(f64::NAN)).await, "load.plan_invalid");
+    assert_eq!(refused(|plan| plan.switches.torn = 2.0).await, "fleet.share_invalid");
+    let all = Switches { torn: 0.6, late: 0.6, ..Switches::default() };
+    assert!(all.check().is_ok());
+    assert_eq!(
+        refused(|plan| (plan.switches.torn, plan.switches.late) = (0.6, 0.6)).await,
+        "load.plan_invalid"
+    );
+    let wrong_clock = |plan: &mut LoadPlan| {
+        (plan.profile, plan.switches.wrong_clock) = (Profile::Meter, 0.1);
+    };
+    assert_eq!(refused(wrong_clock).await, "load.plan_invalid");
     assert_eq!(refused(|plan| plan.is_tls = true).await, "load.door_closed");
 }

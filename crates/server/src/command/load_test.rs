@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axle_fleet::load::{self, Latency, Profile};
-use axle_fleet::{Doors, LoadPlan, LoadReport, Progress};
+use axle_fleet::{Doors, LoadPlan, LoadReport, Progress, Switches, VerifyReport};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -61,14 +61,7 @@ async fn test(args: &LoadTestArgs) -> Result<(), Failure> {
     match &report.verify {
         Some(verify) if !verify.is_clean() => Err(Failure::new(
             Exit::Refused,
-            format!(
-                "{} lost, {} doubled, {} corrupt, {} never sent: {}",
-                verify.lost,
-                verify.doubled,
-                verify.corrupt,
-                verify.phantom,
-                verify.examples.join("; ")
-            ),
+            format!("{}: {}", findings(verify), verify.examples.join("; ")),
         )),
         _ => Ok(()),
     }
@@ -89,6 +82,8 @@ async fn load_on(args: &LoadTestArgs, data_dir: &Path) -> Result<LoadReport, Fai
     plan.duration = args.duration.0;
     plan.is_tls = !args.plain;
     plan.is_verified = args.verify;
+    plan.seed = args.seed;
+    plan.switches = args.switches.or(Switches::default());
     if args.stage == LoadStage::Gateway {
         plan.probes_per_s = 0.0;
     }
@@ -191,6 +186,23 @@ impl Drop for OwnServer {
     }
 }
 
+/// What is wrong, in numbers.
+fn findings(verify: &VerifyReport) -> String {
+    let VerifyReport { lost, doubled, corrupt, phantom, .. } = verify;
+    let mut text =
+        format!("{lost} lost, {doubled} doubled, {corrupt} corrupt, {phantom} never sent");
+    for (count, what) in [
+        (verify.misjudged, "with a wrong mark of time"),
+        (verify.not_quarantined, "missing in quarantine"),
+        (verify.quarantined_wrongly, "wrongly in quarantine"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
 fn describe(report: &LoadReport) -> String {
     let mut table = TextTable::default();
     let mut row = |name: &str, text: String| table.push(vec![name.to_owned(), text]);
@@ -228,18 +240,12 @@ fn describe(report: &LoadReport) -> String {
         row("error", format!("{count} × {reason}"));
     }
     if let Some(verify) = &report.verify {
-        row(
-            "verified",
-            format!(
-                "{} rows acknowledged, {} visible: {} lost, {} doubled, {} corrupt, {} never sent",
-                verify.acked,
-                verify.visible,
-                verify.lost,
-                verify.doubled,
-                verify.corrupt,
-                verify.phantom
-            ),
-        );
+        let VerifyReport { acked, visible, .. } = verify;
+        let rows = format!("{acked} rows acknowledged, {visible} visible");
+        row("verified", format!("{rows}: {}", findings(verify)));
+        if report.switches.any() {
+            row("quarantine", format!("{} as it should be", verify.quarantined));
+        }
     }
     table.render()
 }

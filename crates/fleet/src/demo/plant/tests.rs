@@ -4,11 +4,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn plant() -> Plant {
-    let status = Arc::default();
-    Plant { api: Api::new("127.0.0.1:1", ""), status, installed: BTreeMap::new() }
-}
-
 fn vehicles(count: u64) -> Vec<Vehicle> {
     let vehicle = |number| Vehicle {
         device: DeviceId::parse(&format!("bike-{:04}", number + 1)).unwrap(),
@@ -20,17 +15,15 @@ fn vehicles(count: u64) -> Vec<Vehicle> {
     (0..count).map(vehicle).collect()
 }
 
-fn records(count: u64) -> (Plant, Vec<Value>) {
-    let (mut plant, vehicles) = (plant(), vehicles(count));
-    let records = vehicles.iter().flat_map(|vehicle| plant.records(vehicle, &vehicles));
-    let records = records.collect();
-    (plant, records)
+fn said(count: u64) -> Vec<Value> {
+    let vehicles = vehicles(count);
+    vehicles.iter().flat_map(|vehicle| records(vehicle, &vehicles)).collect()
 }
 
 #[test]
 fn every_vehicle_has_its_components_and_the_same_seed_the_same_serials() {
-    let (_, seen) = records(60);
-    assert_eq!(seen, records(60).1);
+    let seen = said(60);
+    assert_eq!(seen, said(60));
     let of_type = |word: &str| seen.iter().filter(|record| record["type"] == word).count();
     assert_eq!(of_type("device"), 60);
     let serials: BTreeSet<&str> =
@@ -40,7 +33,7 @@ fn every_vehicle_has_its_components_and_the_same_seed_the_same_serials() {
 
 #[test]
 fn a_few_records_are_wrong_in_each_of_three_ways() {
-    let (_, seen) = records(100);
+    let seen = said(100);
     let components = seen.iter().filter(|record| record["type"] == "component").count();
     let installations: Vec<&Value> =
         seen.iter().filter(|record| record["type"] == "installation").collect();
@@ -57,21 +50,18 @@ fn a_few_records_are_wrong_in_each_of_three_ways() {
 
 #[test]
 fn a_swap_ends_one_installation_where_the_next_begins() {
-    let (mut plant, seen) = records(3);
     let device = DeviceId::parse("bike-0002").unwrap();
     let swap = |time_ms| Swap { device: device.clone(), component: "battery", time_ms };
-    let first = plant.swapped(&swap(1_781_064_000_000));
-    let [leaves, made, sits] = first.as_slice() else { panic!("{first:?}") };
-    assert!(seen.iter().any(|record| record["serial"] == leaves["serial"]
-        && record["from"] == leaves["from"]
-        && record["device"] == "bike-0002"));
-    assert_eq!((&leaves["to"], &made["serial"]), (&sits["from"], &sits["serial"]));
-    assert_ne!(leaves["serial"], sits["serial"]);
-    let second = plant.swapped(&swap(1_781_064_000_000 + DAY_MS));
-    assert_eq!(second[0]["serial"], sits["serial"]);
-    // What a bike of this plant does not have, no workshop swaps; nor before it was made.
-    assert!(plant.swapped(&Swap { component: "brake", ..swap(1_781_164_000_000) }).is_empty());
-    assert!(plant.swapped(&swap(1)).is_empty());
+    let since = "2025-03-01T00:00:00.000000Z";
+    let sits = Sits { serial: "BAT-24-0000001".to_owned(), from: since.to_owned() };
+    let first = swapped(&swap(1_781_064_000_000), &sits);
+    let [leaves, made, sits_now] = first.as_slice() else { panic!("{first:?}") };
+    assert_eq!((&leaves["serial"], &leaves["from"]), (&json!(sits.serial), &json!(since)));
+    assert_eq!((&leaves["to"], &made["serial"]), (&sits_now["from"], &sits_now["serial"]));
+    assert!(made["serial"].as_str().unwrap().starts_with("BAT-") && sits_now["to"].is_null());
+    // Another swap, another serial number; and none before it was built in.
+    assert_ne!(swapped(&swap(1_781_164_000_000), &sits)[1]["serial"], made["serial"]);
+    assert!(swapped(&swap(1_700_000_000_000), &sits).is_empty());
 }
 
 #[test]

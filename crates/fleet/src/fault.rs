@@ -1,18 +1,16 @@
 //! What fails on bikes and cars.
 
-use serde_json::json;
-
-use super::life::{Dice, Sample};
+use serde_json::{Value, json};
 
 /// Something that can fail.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// Its code.
-    pub(super) code: &'static str,
+    pub(crate) code: &'static str,
     /// `info`, `warning`, `error` or `critical`.
-    pub(super) severity: &'static str,
+    pub(crate) severity: &'static str,
     /// The kind of component.
-    pub(super) component: &'static str,
+    pub(crate) component: &'static str,
     message: &'static str,
     /// How often, compared with the others.
     weight: f64,
@@ -52,18 +50,18 @@ static CAR: [Failure; 7] = [
     failure("B1342", "error", "modem", "telematics control unit defect", 0.5),
 ];
 
-/// A failure of a bike.
-pub(super) fn of_bike(dice: &mut Dice) -> Option<&'static Failure> {
-    draw(&BIKE, dice)
+/// A failure of a bike, for a number from 0 to 1.
+pub(crate) fn of_bike(drawn: f64) -> Option<&'static Failure> {
+    pick(&BIKE, drawn)
 }
 
-/// A failure of a car.
-pub(super) fn of_car(dice: &mut Dice) -> Option<&'static Failure> {
-    draw(&CAR, dice)
+/// A failure of a car, for a number from 0 to 1.
+pub(crate) fn of_car(drawn: f64) -> Option<&'static Failure> {
+    pick(&CAR, drawn)
 }
 
-fn draw(of: &'static [Failure], dice: &mut Dice) -> Option<&'static Failure> {
-    let mut left = dice.share() * of.iter().map(|failure| failure.weight).sum::<f64>();
+fn pick(of: &'static [Failure], drawn: f64) -> Option<&'static Failure> {
+    let mut left = drawn * of.iter().map(|failure| failure.weight).sum::<f64>();
     of.iter().find(|failure| {
         left -= failure.weight;
         left < 0.0
@@ -72,16 +70,20 @@ fn draw(of: &'static [Failure], dice: &mut Dice) -> Option<&'static Failure> {
 
 impl Failure {
     /// Whether the vehicle goes to a workshop, which puts another component in.
-    pub(super) fn is_grave(&self) -> bool {
+    pub(crate) fn is_grave(&self) -> bool {
         matches!(self.severity, "error" | "critical")
     }
 
+    /// The fields that tell of it, in the order of the stream `fault`.
+    pub(crate) fn values(&self) -> [&'static str; 4] {
+        [self.code, self.severity, self.component, self.message]
+    }
+
     /// What the device says of it.
-    pub(super) fn sample(&self, time_ms: i64) -> Sample {
-        let Self { code, severity, component, message, .. } = self;
-        let fields = json!({
+    pub(crate) fn fields(&self) -> Value {
+        let [code, severity, component, message] = self.values();
+        json!({
             "code": code, "severity": severity, "component": component, "message": message,
-        });
-        Sample::new("fault", time_ms, fields)
+        })
     }
 }
