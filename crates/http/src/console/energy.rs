@@ -250,7 +250,7 @@ fn readings(latest: &[Reading], now: Timestamp) -> Markup {
         @if latest.is_empty() {
             p { "No reading within the last 24 hours." }
         } @else {
-            p .number { (grouped_float(sum)) span .unit { "W at " (latest.len()) " sockets" } }
+            p .number { (grouped_float(sum)) span .unit { "W at " (latest.len()) @if latest.len() == 1 { " socket" } @else { " sockets" } } }
             ul .meters {
                 @for reading in latest {
                     li {
@@ -387,7 +387,7 @@ fn summary(shown: &Shown) -> Markup {
             @if shown.before.coverage() <= 0.0 {
                 "Nothing is known of the " (word(shown.period)) " before. "
             } @else {
-                (change(kwh, before)) " than " (than) " (" (kwh_text(before)) " kWh"
+                (change(kwh, before)) " " (than) " (" (kwh_text(before)) " kWh"
                 @if shown.before.coverage() < 0.9 { ", of which only " (percent(shown.before.coverage())) " is known" }
                 "). "
             }
@@ -406,13 +406,13 @@ fn percent(share: f64) -> String {
 
 fn change(kwh: f64, before: f64) -> String {
     if before <= 0.0 {
-        return "more".to_owned();
+        return "More than".to_owned();
     }
     let change = (kwh / before - 1.0) * 100.0;
     match change {
-        change if change.abs() < 0.5 => "no more and no less".to_owned(),
-        change if change > 0.0 => format!("{change:.0} % more"),
-        change => format!("{:.0} % less", -change),
+        change if change.abs() < 0.5 => "About as much as".to_owned(),
+        change if change > 0.0 => format!("{change:.0} % more than"),
+        change => format!("{:.0} % less than", -change),
     }
 }
 
@@ -431,7 +431,7 @@ fn sockets(shown: &Shown) -> Markup {
     };
     let seconds = shown.used.seconds.max(1) as f64;
     html! {
-        div .scroll tabindex="0" role="group" aria-label="What each socket used" {
+        div { div .scroll tabindex="0" role="group" aria-label="What each socket used" {
             table {
                 thead { tr { th { "Socket" } th { "Measured" } th .right { "kWh" }
                     th .right { (word(shown.period)) " before" } th .right { "Known" } th { "From" } } }
@@ -450,7 +450,7 @@ fn sockets(shown: &Shown) -> Markup {
                     }
                 } }
             }
-        }
+        } }
     }
 }
 

@@ -12,7 +12,7 @@ const COLORS: [&str; 6] = ["k1", "k2", "k3", "k4", "k5", "k6"];
 const OTHERS: &str = "k0";
 /// Where the bars stand and where they may reach.
 const BOTTOM: f64 = 206.0;
-const TOP: f64 = 18.0;
+const TOP: f64 = 24.0;
 const HEIGHT: f64 = 232.0;
 /// Less than this share of a bucket known is marked.
 const KNOWN_MIN: f64 = 0.95;
@@ -45,14 +45,16 @@ pub(super) fn draw(used: &Consumption, label: &dyn Fn(Timestamp) -> String, titl
     let width = 100.0 / count.max(1) as f64;
     let every = count.div_ceil(LABELS_MAX).max(1);
     let mut has_gaps = false;
-    let mut marks = String::new();
-    for line in 1..=4 {
+    let (mut marks, mut scale) = (String::new(), String::new());
+    for line in 0..=4 {
         let kwh = step * f64::from(line);
         if kwh <= top + step / 1000.0 {
             let y = BOTTOM - height(kwh);
             marks.push_str(&format!(
                 "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>"
             ));
+            let text = format!("{kwh:.*}", places(step));
+            scale.push_str(&format!("<text x=\"100%\" y=\"{:.1}\">{text}</text>", y + 4.0));
         }
     }
     for (index, bucket) in used.buckets.iter().enumerate().filter(|(_, it)| it.seconds > 0) {
@@ -73,26 +75,26 @@ pub(super) fn draw(used: &Consumption, label: &dyn Fn(Timestamp) -> String, titl
         let y = HEIGHT - 6.0;
         marks.push_str(&format!("<text class=\"under\" x=\"{x:.3}%\" y=\"{y}\">{name}</text>"));
     }
-    for line in 1..=4 {
-        let kwh = step * f64::from(line);
-        if kwh <= top + step / 1000.0 {
-            let y = BOTTOM - height(kwh) - 3.0;
-            let text = format!("{kwh:.*} kWh", places(step));
-            marks.push_str(&format!("<text class=\"tick\" x=\"0\" y=\"{y:.1}\">{text}</text>"));
-        }
-    }
     let about = format!(
         "Energy by socket, {title}: {:.2} kilowatt-hours in all. The numbers stand in the table \
          below.",
         used.kwh()
     );
     html! {
-        svg .energy-chart role="img" aria-label=(about) width="100%" height=(HEIGHT) {
-            defs { pattern #no-data width="6" height="6" patternUnits="userSpaceOnUse" {
-                (PreEscaped("<path class=\"hatch\" d=\"M-1 7 7 -1M-1 1 1 -1M5 7 7 5\"/>"))
-            } }
-            (PreEscaped(marks))
-            (PreEscaped(format!("<line class=\"axis\" x1=\"0\" x2=\"100%\" y1=\"{BOTTOM}\" y2=\"{BOTTOM}\"/>")))
+        div .energy-chart {
+            svg .scale aria-hidden="true" height=(HEIGHT) {
+                (PreEscaped(scale))
+                text x="100%" y="9" { "kWh" }
+            }
+            svg role="img" aria-label=(about) width="100%" height=(HEIGHT) {
+                defs {
+                    pattern #no-data width="6" height="6" patternUnits="userSpaceOnUse" {
+                        (PreEscaped("<path class=\"hatch\" d=\"M-1 7 7 -1M-1 1 1 -1M5 7 7 5\"/>"))
+                    }
+                }
+                (PreEscaped(marks))
+                line .axis x1="0" x2="100%" y1=(BOTTOM) y2=(BOTTOM);
+            }
         }
         (legend(&ranked, has_gaps))
     }
