@@ -22,6 +22,7 @@ use crate::project::Projector;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::registry::Registry;
+use crate::ride::Rides;
 use crate::search::Search;
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
@@ -111,6 +112,8 @@ pub struct App {
     pub consumption: Consumptions,
     /// Where the fleet is.
     pub fleet_map: Arc<FleetMap>,
+    /// Rides.
+    pub rides: Rides,
     /// What was set aside.
     pub quarantine: Quarantine,
     /// From the log to where it is shown.
@@ -180,6 +183,7 @@ impl App {
                 Arc::clone(&clock),
             ),
             consumption: Consumptions::new(Arc::clone(&store), Arc::clone(&clock), kept_days),
+            rides: Rides::new(Arc::clone(&store), Arc::clone(&reported)),
             queries: Queries::new(
                 store,
                 Arc::clone(&reported),

@@ -1,12 +1,15 @@
-//! A telemetry store that keeps what it is given and answers no question.
+//! A telemetry store that keeps what it is given; it answers histories, and no SQL.
 
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use axle_domain::port::{Answer, History, Query, StoreFigures, Table, TelemetryStore};
-use axle_domain::{Error, Offset, RowBatch};
+use axle_domain::port::{
+    Answer, Cell, ColumnInfo, History, Query, StoreFigures, Table, TelemetryStore,
+};
+use axle_domain::{Column, Error, Offset, RowBatch, Timestamp};
 
-/// Keeps batches in memory. Questions are `Unavailable`; so is nothing else.
+/// Keeps batches in memory. A history is every row of its range, doublets included and never
+/// reduced; SQL is `Unavailable`.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Contents>);
 
@@ -65,8 +68,26 @@ impl TelemetryStore for MemoryStore {
         Err(answers_nothing())
     }
 
-    async fn history(&self, _history: History) -> Result<(Table, bool), Error> {
-        Err(answers_nothing())
+    async fn history(&self, history: History) -> Result<(Table, bool), Error> {
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        let mut columns = Vec::new();
+        for batch in self.batches().iter().filter(|it| it.schema.name == history.stream) {
+            let fields: Vec<_> = (0..batch.values.len())
+                .filter(|field| is_wanted(batch, *field, &history))
+                .collect();
+            columns = columns_of(batch, &fields);
+            let is_ours = |row: &usize| {
+                let time = batch.time.get(*row).copied().unwrap_or_default();
+                let is_inside = (history.from.0..history.to.0).contains(&time);
+                is_inside && batch.device.get(*row) == Some(history.device.as_str())
+            };
+            rows.extend((0..batch.len()).filter(is_ours).map(|row| cells(batch, row, &fields)));
+        }
+        rows.sort_by_key(|row| match row.first() {
+            Some(Cell::Time(time)) => *time,
+            _ => Timestamp::default(),
+        });
+        Ok((Table { columns, rows, truncated: false }, false))
     }
 
     fn figures(&self) -> StoreFigures {
@@ -76,4 +97,34 @@ impl TelemetryStore for MemoryStore {
     async fn close(&self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+fn is_wanted(batch: &RowBatch, field: usize, history: &History) -> bool {
+    let name = batch.schema.fields.get(field).map_or("", |field| field.name);
+    history.fields.is_empty() || history.fields.iter().any(|wanted| wanted == name)
+}
+
+fn columns_of(batch: &RowBatch, fields: &[usize]) -> Vec<ColumnInfo> {
+    let named = |name: &str| ColumnInfo { name: name.to_owned(), kind: String::new() };
+    let keys = batch.schema.keys.iter().map(|key| named(key));
+    let fields = fields.iter().filter_map(|field| batch.schema.fields.get(*field));
+    std::iter::once(named("time")).chain(keys).chain(fields.map(|it| named(it.name))).collect()
+}
+
+fn cells(batch: &RowBatch, row: usize, fields: &[usize]) -> Vec<Cell> {
+    let time = Cell::Time(Timestamp(batch.time.get(row).copied().unwrap_or_default()));
+    let text = |text: Option<&str>| text.map_or(Cell::Null, |text| Cell::Text(text.to_owned()));
+    let keys = batch.keys.iter().map(|key| text(key.get(row)));
+    let is_there = |valid: &[bool]| valid.get(row).copied().unwrap_or_default();
+    let values = fields.iter().map(|field| match batch.values.get(*field) {
+        Some(Column::Float(column)) if is_there(&column.valid) => {
+            column.values.get(row).map_or(Cell::Null, |number| Cell::Float(*number))
+        }
+        Some(Column::Bool(column)) => {
+            column.get(row).copied().flatten().map_or(Cell::Null, Cell::Bool)
+        }
+        Some(Column::Text(column)) if is_there(&column.valid) => text(column.texts.get(row)),
+        Some(Column::Float(_) | Column::Text(_)) | None => Cell::Null,
+    });
+    std::iter::once(time).chain(keys).chain(values).collect()
 }

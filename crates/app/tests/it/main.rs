@@ -11,5 +11,6 @@ mod commands;
 mod fleet_map;
 mod projection;
 mod quarantine;
+mod rides;
 mod uploads;
 mod world;
