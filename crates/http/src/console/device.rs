@@ -1,20 +1,27 @@
 //! `/devices/{id}`: all that is known of one device, a section a file.
 
+pub(super) mod charts;
+pub(super) mod commands;
+pub(super) mod live;
+mod payload;
+pub(super) mod quarantine;
+mod ride;
+pub(super) mod tail;
+mod title;
 mod values;
 
 use std::sync::Arc;
 
-use axle_app::DeviceState;
 use axle_domain::{Access, Device, DeviceId};
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use maud::{Markup, html};
+use maud::html;
 
+use crate::answer::encode;
 use crate::api::Api;
-use crate::console::devices::presence;
-use crate::console::layout::{Nav, heading, page};
+use crate::console::layout::{Nav, page};
 use crate::console::viewer::Viewer;
-use crate::console::written::{clock_time, moment};
 use crate::problem::Problem;
 
 /// The page.
@@ -22,12 +29,29 @@ pub(super) async fn get(
     State(api): State<Arc<Api>>,
     viewer: Viewer,
     Path(id): Path<String>,
+    query: Result<Query<charts::Ask>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let ask = query.map(|query| query.0).unwrap_or_default();
     let device = find(&api, &viewer, &id).await?;
     let state = api.app.queries.state(&viewer.principal, &device.id).await?;
+    let charts = charts::section(&api, &viewer, (&device.id, &state), &ask).await?;
+    let ride = api.app.rides.find_last(&viewer.principal, &device.id).await?;
+    let commands = commands::read(&api, &device.id).await?;
+    let items = quarantine::read(&api, &device.id).await?;
+    let lines = tail::recent(&api, &device.id).await;
+    let sections = [
+        values::section(&state),
+        charts,
+        ride.as_ref().map(ride::section).unwrap_or_default(),
+        commands::section(&viewer, &device.id, &commands),
+        tail::section(&device.id, &lines),
+        quarantine::section(&viewer, &items),
+    ];
     let body = html! {
-        (title(&device, &state))
-        (values::section(&state))
+        div data-live={ "/live/devices/" (encode(device.id.as_str())) } {
+            (title::head(&device, &state))
+            @for section in sections { (section) }
+        }
     };
     Ok(page(&viewer, Nav::Devices, device.id.as_str(), body))
 }
@@ -37,18 +61,4 @@ pub(super) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<Device,
     let id = DeviceId::parse(id)?;
     viewer.principal.require(Access::Read(&id))?;
     Ok(api.app.devices.get(&id).await?)
-}
-
-fn title(device: &Device, state: &DeviceState) -> Markup {
-    heading(
-        device.id.as_str(),
-        html! {
-            @if !device.name.is_empty() { strong { (device.name) } }
-            @if !device.kind.is_empty() { span .pill { (device.kind) } }
-            (presence(device, state.is_online))
-            span { "last message "
-                @match state.last_seen { Some(time) => (moment(time, state.now)), None => "never" } }
-            span { "registered " (clock_time(device.created_at)) }
-        },
-    )
 }

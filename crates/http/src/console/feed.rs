@@ -29,12 +29,18 @@ const PULSE: Duration = Duration::from_secs(15);
 pub(crate) struct Part {
     name: &'static str,
     html: String,
+    is_line: bool,
 }
 
 impl Part {
     /// What stands at a place from now on.
     pub(crate) fn new(name: &'static str, markup: Markup) -> Self {
-        Self { name, html: markup.into_string() }
+        Self { name, html: markup.into_string(), is_line: false }
+    }
+
+    /// What comes on top of what stands at a place; sent even where it equals the one before.
+    pub(crate) fn line(name: &'static str, markup: Markup) -> Self {
+        Self { name, html: markup.into_string(), is_line: true }
     }
 }
 
@@ -106,7 +112,9 @@ impl Feed {
                 continue;
             }
             push_event(&mut chunk, part.name, &part.html);
-            self.sent.insert(part.name, part.html);
+            if !part.is_line {
+                self.sent.insert(part.name, part.html);
+            }
         }
         chunk
     }

@@ -154,6 +154,7 @@ pub(crate) fn head(title: &str) -> Markup {
             meta name="htmx-config" content=(HTMX);
             title { (title) }
             link rel="icon" href=(asset::address("icon.svg")) type="image/svg+xml";
+            link rel="stylesheet" href=(asset::address("vendor/uplot.css"));
             link rel="stylesheet" href=(asset::address("app.css"));
             script src=(asset::address("vendor/htmx.min.js")) defer {}
             (module("app.js"))

@@ -7,8 +7,18 @@ use maud::{Markup, html};
 use crate::console::layout::empty;
 use crate::console::written::{field_name, float, moment};
 
-/// Latest values by stream, as they are now.
+/// The section.
 pub(super) fn section(state: &DeviceState) -> Markup {
+    html! {
+        section .panel aria-labelledby="values-title" {
+            h2 #values-title { "Latest values" }
+            div data-part="values" { (list(state)) }
+        }
+    }
+}
+
+/// Latest values by stream, as they are now.
+pub(super) fn list(state: &DeviceState) -> Markup {
     if state.fields.is_empty() {
         return empty(
             "No value yet",
@@ -19,18 +29,15 @@ pub(super) fn section(state: &DeviceState) -> Markup {
     let mut streams: Vec<&str> = state.fields.iter().map(|it| split(&it.field.0).0).collect();
     streams.dedup();
     html! {
-        section .panel aria-labelledby="values-title" {
-            h2 #values-title { "Latest values" }
-            div .values {
-                @for stream in streams {
-                    div {
-                        h3 { (stream) }
-                        table {
-                            thead .hidden { tr { th { "Field" } th { "Value" } th { "Age" } } }
-                            tbody {
-                                @for latest in &state.fields {
-                                    @if split(&latest.field.0).0 == stream { (row(latest, state)) }
-                                }
+        div .values {
+            @for stream in streams {
+                div {
+                    h3 { (stream) }
+                    table {
+                        thead .hidden { tr { th { "Field" } th { "Value" } th { "Age" } } }
+                        tbody {
+                            @for latest in &state.fields {
+                                @if split(&latest.field.0).0 == stream { (row(latest, state)) }
                             }
                         }
                     }
@@ -62,7 +69,7 @@ fn value(value: &OwnedValue) -> Markup {
 }
 
 /// Stream, field and key of `energy.watts[s-1]`; the key is empty where there is none.
-fn split(field: &str) -> (&str, &str, &str) {
+pub(super) fn split(field: &str) -> (&str, &str, &str) {
     let (stream, rest) = field.split_once('.').unwrap_or(("", field));
     let (name, key) = rest.split_once('[').unwrap_or((rest, ""));
     (stream, name, key.strip_suffix(']').unwrap_or(key))
