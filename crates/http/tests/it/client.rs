@@ -180,6 +180,23 @@ impl Events {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Opens a stream and waits for the head of its answer: what happens then is seen.
+    pub(crate) async fn opened(request: Request) -> Self {
+        let mut events = Self::open(request).await;
+        while !events.buffer.windows(4).any(|window| window == b"\r\n\r\n") {
+            assert!(events.fill().await > 0, "the stream ends before it begins");
+        }
+        events
+    }
+
+    async fn fill(&mut self) -> usize {
+        let mut chunk = [0; 4096];
+        let read = self.stream.read(&mut chunk);
+        let count = timeout(Duration::from_secs(20), read).await.unwrap().unwrap_or(0);
+        self.buffer.extend_from_slice(&chunk[..count]);
+        count
+    }
+
     /// The status of the answer, as soon as its head is there.
     pub(crate) async fn status(mut self) -> u16 {
         let mut line = [0; 12];
@@ -214,11 +231,8 @@ impl Events {
                 };
                 return Some((field("event:"), field("data:")));
             }
-            let mut chunk = [0; 4096];
-            let read = self.stream.read(&mut chunk);
-            match timeout(Duration::from_secs(20), read).await.unwrap().unwrap_or(0) {
-                0 => return None,
-                count => self.buffer.extend_from_slice(&chunk[..count]),
+            if self.fill().await == 0 {
+                return None;
             }
         }
     }

@@ -14,6 +14,7 @@ mod client;
 mod connections;
 mod console;
 mod energy;
+mod device_page;
 mod events;
 mod map;
 mod ops;
