@@ -8,6 +8,7 @@ use axle_domain::port::{
 };
 use axle_domain::{Access, DeviceId, Error, Kind, LatestValue, Schemas, Timestamp, limit};
 
+use crate::app::Ports;
 use crate::principal::Principal;
 
 /// What a device reported last.
@@ -33,14 +34,14 @@ pub struct Queries {
 }
 
 impl Queries {
-    pub(crate) fn new(
-        store: Arc<dyn TelemetryStore>,
-        reported: Arc<dyn ReportedState>,
-        link: Arc<dyn DeviceLink>,
-        clock: Arc<dyn Clock>,
-        schemas: Arc<Schemas>,
-    ) -> Self {
-        Self { store, reported, link, clock, schemas }
+    pub(crate) fn new(ports: &Ports, schemas: Arc<Schemas>) -> Self {
+        Self {
+            store: Arc::clone(&ports.store),
+            reported: Arc::clone(&ports.reported),
+            link: Arc::clone(&ports.link),
+            clock: Arc::clone(&ports.clock),
+            schemas,
+        }
     }
 
     /// Answers SQL over the devices that the principal may read.

@@ -15,6 +15,20 @@ function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// Moments of an axis in UTC: the day where it changes, the time else.
+function moments(_, ticks) {
+  let before = "";
+  const isDaily = ticks.length > 1 && ticks[1] - ticks[0] >= 86400;
+  return ticks.map((seconds) => {
+    const text = new Date(seconds * 1000).toISOString();
+    const [day, time] = [text.slice(0, 10), text.slice(11, ticks.length > 1 && ticks[1] - ticks[0] < 60 ? 19 : 16)];
+    const isNew = day !== before;
+    before = day;
+    if (isDaily) return day;
+    return isNew ? `${time}\n${day}` : time;
+  });
+}
+
 // Draws into `figure`: `{label, unit, xs, series: [{label, ys}], isTime, sync, onCursor}`. `ys`
 // has `null` where a line must break and `undefined` where a series has nothing to say. Returns
 // `{update(xs, series), destroy()}`.
@@ -64,7 +78,7 @@ export function plot(figure, chart) {
       scales: { x: { time: chart.isTime ?? true } },
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: chart.sync ? { key: chart.sync } : undefined },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 52, values: (_, ticks) => ticks.map(written) }],
+      axes: [{ ...axis, space: 70, values: chart.isTime === false ? (_, ticks) => ticks.map(written) : moments }, { ...axis, size: 52, values: (_, ticks) => ticks.map(written) }],
       series: [{}, ...chart.series.map((it, index) => ({
         label: it.label || chart.label,
         stroke: color(COLORS[index % COLORS.length]),

@@ -24,6 +24,11 @@ impl Form {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.as_str())
     }
+
+    /// Whether a box is ticked.
+    pub(crate) fn switch(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
 }
 
 impl FromRequest<Arc<Api>> for Form {
@@ -61,41 +66,4 @@ async fn whole(request: Request, media: &str) -> Result<bytes::Bytes, Problem> {
         ));
     }
     read_body(body, &headers, limit::REQUEST_BYTES_MAX, "request.too_large").await
-}
-//! Forms that pages send.
-
-use std::collections::BTreeMap;
-
-use axum::extract::{FromRequest, Request};
-
-use crate::problem::Problem;
-
-/// The fields of a form, as a browser sends them.
-pub(super) struct Form(BTreeMap<String, String>);
-
-impl Form {
-    /// The text of a field; empty where it is missing.
-    pub(super) fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    /// Whether a box is ticked.
-    pub(super) fn switch(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Form::<BTreeMap<String, String>>::from_request(request, state).await {
-            Ok(axum::Form(fields)) => Ok(Self(fields)),
-            Err(error) => {
-                let detail = format!("the form cannot be read: {}", error.body_text());
-                let problem = Problem::bad_request("request.form_invalid", detail);
-                Err(problem.with_status(error.status()))
-            }
-        }
-    }
 }
