@@ -13,8 +13,8 @@ use crate::random::Key;
 
 /// Distance between two crossings of larger roads, kilometers.
 const BLOCK_KM: f64 = 0.6;
-/// How far from the middle cars go, kilometers.
-const REACH_KM: f64 = 13.0;
+/// How much farther than bikes cars go.
+const REACH: f64 = 2.4;
 /// How a car moves.
 static MANNER: Manner = Manner { gathers: 1.9, brakes: 2.6, corner: 7.0, lights: 0.16 };
 /// Seconds of one moment.
@@ -64,7 +64,7 @@ impl Car {
     /// A parked car of a city.
     pub(super) fn new(key: Key, city: &'static City, habits: Habits) -> Self {
         let mut dice = Dice::new(key.named("life"));
-        let streets = Streets::new(city, BLOCK_KM, REACH_KM);
+        let streets = Streets::new(city, BLOCK_KM, REACH * city.radius_km);
         let at = streets.any(&mut dice);
         Self {
             city,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::FleetStatus;
 use crate::Doors;
 use crate::api::{Api, Call};
-use crate::clock::{days_of, parse_rfc3339_micros, rfc3339};
+use crate::clock::{civil, days_of, parse_rfc3339_micros, rfc3339};
 use crate::random::Key;
 
 /// What the plant is called.
@@ -78,6 +78,11 @@ impl Vehicle {
     fn built_ms(&self) -> i64 {
         (days_of(2024, 1, 8) + self.key.named("made").below(0, 500).cast_signed()) * DAY_MS
     }
+
+    /// When one of its components was made: some days before.
+    fn produced_ms(&self, part: Key) -> i64 {
+        self.built_ms() - DAY_MS * (3 + part.below(1, 40).cast_signed())
+    }
 }
 
 /// A component that sits in a device.
@@ -86,6 +91,7 @@ struct Sits {
     serial: String,
     /// Since when, as the registry writes it.
     from: String,
+    model: String,
 }
 
 /// The plant.
@@ -156,7 +162,8 @@ impl Plant {
             let text = |name: &str| Some(item.get(name)?.as_str()?.to_owned());
             let is_open = item.get("to").is_none_or(Value::is_null);
             let is_meant = is_open && text("kind")? == swap.component;
-            is_meant.then_some(Sits { serial: text("serial")?, from: text("from")? })
+            let (serial, from, model) = (text("serial")?, text("from")?, text("model")?);
+            is_meant.then_some(Sits { serial, from, model })
         });
         Ok(sits)
     }
@@ -215,8 +222,8 @@ fn records(vehicle: &Vehicle, all: &[Vehicle]) -> Vec<Value> {
         (vehicle.built_ms(), if *kind == "bike" { &BIKE } else { &CAR });
     for (component, letters, models) in parts {
         let part = key.named(component);
-        let serial = serial(letters, part, 0);
-        let produced_ms = built_ms - DAY_MS * (3 + part.below(1, 40).cast_signed());
+        let produced_ms = vehicle.produced_ms(part);
+        let serial = serial(letters, produced_ms, part);
         let model = models.get(usize::from(part.below(2, 4) == 0));
         records.push(json!({
             "type": "component", "serial": serial, "kind": component, "model": model,
@@ -232,7 +239,8 @@ fn records(vehicle: &Vehicle, all: &[Vehicle]) -> Vec<Value> {
 /// a component in a vehicle that nobody registered.
 fn mistake(vehicle: &Vehicle, all: &[Vehicle], which: u64) -> Option<Value> {
     let letters = if vehicle.kind == "bike" { "MOT" } else { "EDU" };
-    let serial = serial(letters, vehicle.key.named("motor"), 0);
+    let part = vehicle.key.named("motor");
+    let serial = serial(letters, vehicle.produced_ms(part), part);
     let built_ms = vehicle.built_ms();
     let later_ms = built_ms + 12 * DAY_MS;
     match which {
@@ -265,12 +273,13 @@ fn swapped(swap: &Swap, sits: &Sits) -> Vec<Value> {
     let now = rfc3339(*time_ms);
     let letters = sits.serial.split('-').next().unwrap_or_default();
     let part = Key::new(0x50).named(device.as_str()).named(component);
-    let serial = serial(letters, part, time_ms.cast_unsigned());
+    let produced_ms = time_ms - 20 * DAY_MS;
+    let serial = serial(letters, produced_ms, part.child(time_ms.cast_unsigned()));
     vec![
         installation(&sits.serial, device.as_str(), &sits.from, Some(&now)),
         json!({
-            "type": "component", "serial": serial, "kind": component,
-            "produced_at": rfc3339(time_ms - 20 * DAY_MS),
+            "type": "component", "serial": serial, "kind": component, "model": sits.model,
+            "produced_at": rfc3339(produced_ms),
         }),
         installation(&serial, device.as_str(), &now, None),
     ]
@@ -286,10 +295,10 @@ fn installation(serial: &str, device: &str, from: &str, to: Option<&str>) -> Val
     record
 }
 
-/// A serial number such as `BAT-24-0F3A91C`.
-fn serial(letters: &str, part: Key, place: u64) -> String {
-    let year = 23 + part.below(place ^ 5, 3);
-    format!("{letters}-{year}-{:07X}", part.below(place ^ 6, 1 << 28))
+/// A serial number such as `BAT-24-0F3A91C`: what it is, the year, and a number.
+fn serial(letters: &str, produced_ms: i64, part: Key) -> String {
+    let (year, ..) = civil(produced_ms.div_euclid(DAY_MS));
+    format!("{letters}-{:02}-{:07X}", year % 100, part.below(6, 1 << 28))
 }
 
 /// The same batch has the same key, however often it is sent.

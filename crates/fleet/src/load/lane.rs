@@ -296,10 +296,15 @@ impl Lane {
         Flight { id: 0, share, number, nanos }
     }
 
+    /// Whether a message is sent twice on purpose; one that is sent again for its acknowledgement
+    /// has been twice already.
     fn is_twice(&self, flight: Flight) -> bool {
-        self.voices
-            .get(flight.share)
-            .is_some_and(|Voice { share, .. }| share.source.is_twice(share.seq(flight.number)))
+        let is_new = flight.id == 0;
+        is_new
+            && self
+                .voices
+                .get(flight.share)
+                .is_some_and(|Voice { share, .. }| share.source.is_twice(share.seq(flight.number)))
     }
 
     fn write_flight(&mut self, mut flight: Flight, order: &Order) {

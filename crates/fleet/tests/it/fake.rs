@@ -4,6 +4,7 @@ mod mqtt;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use axle_fleet::Doors;
@@ -39,6 +40,8 @@ pub(crate) enum Lie {
     Believe,
     /// Forgets what it set aside.
     ForgetQuarantine,
+    /// Sends each command twice, under the same id.
+    SendTwice,
 }
 
 /// A row.
@@ -60,6 +63,8 @@ pub(crate) struct Memory {
     rows: Vec<Row>,
     /// Device, code and payload of what is set aside.
     quarantine: Vec<(String, &'static str, Vec<u8>)>,
+    /// What plants have said.
+    pub(crate) records: Vec<Value>,
     received: u64,
     uploads: BTreeMap<String, Value>,
     commands: BTreeMap<String, Value>,
@@ -102,7 +107,12 @@ impl Fake {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, body) = request.into_parts();
         assert_eq!(head.headers["authorization"], "Bearer secret");
-        let body = body.collect().await.unwrap().to_bytes();
+        let mut body = body.collect().await.unwrap().to_bytes();
+        if head.headers.get("content-encoding").is_some_and(|coding| coding == "gzip") {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+            body = Bytes::from(plain);
+        }
         let path: Vec<&str> = head.uri.path().trim_start_matches("/api/v1/").split('/').collect();
         let key = head.headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
         let answer = match (head.method.as_str(), path.as_slice()) {
@@ -114,6 +124,8 @@ impl Fake {
             }
             ("POST", ["uploads"]) => Some(self.upload(head.uri.query().unwrap(), key, &body)),
             ("POST", ["query"]) => Some(self.query(&body)),
+            ("POST", ["feeds", _, "batches"]) => Some(self.feed(&body)),
+            ("GET", ["devices", device, "components"]) => Some(self.components(device)),
             ("GET", ["quarantine"]) => Some(self.quarantine(head.uri.query().unwrap())),
             ("GET", ["quarantine", id]) => Some(self.item(id.parse().unwrap())),
             ("GET", ["devices", device, "state"]) => Some(self.state(device)),
@@ -134,7 +146,8 @@ impl Fake {
             return self.set_aside(device, "payload.invalid", payload);
         };
         let ahead = message["sent_at"].as_str().map_or(0, |sent_at| parse(sent_at) - now());
-        let samples = message["samples"].as_array().cloned().unwrap_or_else(|| vec![message]);
+        let samples = message["samples"].as_array().or(message.as_array()).cloned();
+        let samples = samples.unwrap_or_else(|| vec![message]);
         for sample in samples {
             let claimed = sample["time"].as_i64().unwrap();
             let (time, until) = (claimed - ahead, now());
@@ -191,6 +204,31 @@ impl Fake {
         }
     }
 
+    fn feed(&self, body: &[u8]) -> Value {
+        let mut batch: Value = serde_json::from_slice(body).unwrap();
+        let records = batch["records"].as_array_mut().unwrap();
+        let accepted = records.len();
+        self.memory.lock().unwrap().records.append(records);
+        json!({ "accepted": accepted, "unchanged": 0, "review": 0, "records": [] })
+    }
+
+    /// What sits in a device, as far as anyone has said so.
+    fn components(&self, device: &str) -> Value {
+        let memory = self.memory.lock().unwrap();
+        let find = |serial: &Value, of: &str| {
+            memory.records.iter().find(|r| r["type"] == of && r["serial"] == *serial).cloned()
+        };
+        let sits = memory.records.iter().filter(|record| {
+            record["type"] == "installation" && record["device"] == device && record["to"].is_null()
+        });
+        let items = sits.filter_map(|record| {
+            let mut item = find(&record["serial"], "component")?;
+            (item["from"], item["to"]) = (record["from"].clone(), Value::Null);
+            Some(item)
+        });
+        json!({ "items": items.collect::<Vec<_>>() })
+    }
+
     fn quarantine(&self, query: &str) -> Value {
         let device = query.split('&').find_map(|part| part.strip_prefix("device=")).unwrap();
         let memory = self.memory.lock().unwrap();
@@ -212,7 +250,8 @@ impl Fake {
         }
         let lines: Vec<&[u8]> =
             body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-        lines.iter().for_each(|line| self.store(device, "ride", line));
+        let stream = query.split('&').find_map(|part| part.strip_prefix("stream=")).unwrap();
+        lines.iter().for_each(|line| self.store(device, stream, line));
         let receipt = json!({ "upload": key, "stored": lines.len(), "duplicate": 0 });
         self.memory.lock().unwrap().uploads.insert(key, receipt.clone());
         receipt

@@ -9,6 +9,7 @@
     reason = "a test panics where it fails"
 )]
 
+mod demo;
 mod fake;
 mod ledger;
 mod load;

@@ -53,7 +53,8 @@ fn a_swap_ends_one_installation_where_the_next_begins() {
     let device = DeviceId::parse("bike-0002").unwrap();
     let swap = |time_ms| Swap { device: device.clone(), component: "battery", time_ms };
     let since = "2025-03-01T00:00:00.000000Z";
-    let sits = Sits { serial: "BAT-24-0000001".to_owned(), from: since.to_owned() };
+    let [serial, from, model] = ["BAT-24-0000001", since, "X"].map(str::to_owned);
+    let sits = Sits { serial, from, model };
     let first = swapped(&swap(1_781_064_000_000), &sits);
     let [leaves, made, sits_now] = first.as_slice() else { panic!("{first:?}") };
     assert_eq!((&leaves["serial"], &leaves["from"]), (&json!(sits.serial), &json!(since)));
