@@ -20,7 +20,7 @@ use crate::principal::Principal;
 use crate::random::random_text;
 use crate::registry::Registry;
 
-pub use record::{FeedForm, read_batch};
+pub use record::{FeedForm, read as read_record, read_batch};
 
 /// A batch as the HTTP door gives it.
 #[derive(Clone, Debug)]

@@ -44,7 +44,7 @@ pub use consumption::{
 };
 pub use device::{DeviceChange, Devices, NewDevice};
 pub use dispatch::Dispatch;
-pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch};
+pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch, read_record};
 pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
 pub use ingest::{Ingest, Publisher};
 pub use lag::LagFigures;

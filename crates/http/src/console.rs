@@ -8,11 +8,13 @@
 mod account;
 mod asset;
 mod basemap;
+mod components;
 mod device;
 mod devices;
 mod energy;
 mod error_page;
 mod feed;
+mod feeds;
 mod form;
 mod layout;
 mod live;
@@ -65,7 +67,11 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/devices/{id}/quarantine/{item}/replay", post(device::quarantine::replay))
         .route("/live/devices/{id}", get(device::live::get))
         .route("/live/devices/{id}/tail", get(device::tail::live))
+        .route("/components/{serial}", get(components::get))
+        .route("/feeds", get(feeds::get))
+        .route("/feeds/review/{id}", post(feeds::decide))
         .route("/search", get(search::get))
+        .route("/search/quick", get(search::quick))
         .route("/login", get(login::get).post(login::post))
         .route("/login/passkey/options", post(passkey::sign_in_options))
         .route("/login/passkey", post(passkey::sign_in))

@@ -72,7 +72,7 @@ fn judge_form(original: &str) -> BatchRecord {
 ///
 /// # Errors
 /// The reason why it says nothing that could be understood.
-pub(super) fn read(original: &str) -> Result<FeedRecord, Reason> {
+pub fn read(original: &str) -> Result<FeedRecord, Reason> {
     let value: Value = serde_json::from_str(original)
         .map_err(|error| invalid(format!("the record is no JSON: {error}")))?;
     let Value::Object(fields) = value else {

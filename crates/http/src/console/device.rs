@@ -2,6 +2,7 @@
 
 pub(super) mod charts;
 pub(super) mod commands;
+mod components;
 pub(super) mod live;
 mod payload;
 pub(super) mod quarantine;
@@ -36,6 +37,8 @@ pub(super) async fn get(
     let state = api.app.queries.state(&viewer.principal, &device.id).await?;
     let charts = charts::section(&api, &viewer, (&device.id, &state), &ask).await?;
     let ride = api.app.rides.find_last(&viewer.principal, &device.id).await?;
+    let installed = api.app.components.in_device(&device.id).await?;
+    let is_staff = viewer.principal.allows(Access::ReadAll);
     let commands = commands::read(&api, &device.id).await?;
     let items = quarantine::read(&api, &device.id).await?;
     let lines = tail::recent(&api, &device.id).await;
@@ -44,6 +47,7 @@ pub(super) async fn get(
         charts,
         ride.as_ref().map(ride::section).unwrap_or_default(),
         commands::section(&viewer, &device.id, &commands),
+        components::section(&installed, state.now, is_staff),
         tail::section(&device.id, &lines),
         quarantine::section(&viewer, &items),
     ];

@@ -35,6 +35,8 @@ pub(crate) enum Nav {
     Energy,
     /// `/quality`.
     Quality,
+    /// `/feeds`.
+    Feeds,
     /// `/query`.
     Query,
     /// `/system`.
@@ -54,7 +56,7 @@ struct Entry {
     icon: &'static str,
 }
 
-const ENTRIES: [Entry; 8] = [
+const ENTRIES: [Entry; 9] = [
     Entry {
         nav: Nav::Overview,
         path: "/",
@@ -88,6 +90,12 @@ const ENTRIES: [Entry; 8] = [
         icon: "M8 1.5 13.5 4v4c0 3.5-2.5 5.5-5.5 6.5C5 13.5 2.5 11.5 2.5 8V4zM5.5 8l2 2 3.5-4",
     },
     Entry {
+        nav: Nav::Feeds,
+        path: "/feeds",
+        label: "Plant feeds",
+        icon: "M1.5 14.5v-8l4 2.5V6.5l4 2.5V1.5h5v13zM4.5 11.5h1M8.5 11.5h1M12 4.5v2",
+    },
+    Entry {
         nav: Nav::Query,
         path: "/query",
         label: "Query",
@@ -108,7 +116,7 @@ impl Nav {
     fn is_for(self, role: Role) -> bool {
         match self {
             Self::Devices | Self::Energy | Self::None => true,
-            Self::Overview | Self::Map | Self::Quality => role != Role::Household,
+            Self::Overview | Self::Map | Self::Quality | Self::Feeds => role != Role::Household,
             Self::Query | Self::System => matches!(role, Role::Admin | Role::Operator),
             Self::People => role == Role::Admin,
         }
@@ -175,7 +183,10 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                 form .search role="search" action="/search" method="get" {
                     label .hidden for="search" { "Search" }
                     input #search type="search" name="q" maxlength="128" autocomplete="off"
-                        placeholder="Search devices, components …";
+                        placeholder="Search devices, components …"
+                        hx-get="/search/quick" hx-target="#found" hx-sync="this:replace"
+                        hx-trigger="input changed delay:150ms, search";
+                    div #found .found aria-live="polite" {}
                 }
                 div .account {
                     a .who href="/account" { (viewer.name) }
