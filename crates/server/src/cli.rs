@@ -1,11 +1,16 @@
 //! The command line: nouns and verbs, and what each takes.
 
+mod master;
 mod user;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use master::{
+    ComponentCommand, ComponentListArgs, FeedAcceptArgs, FeedCheckArgs, FeedCommand,
+    FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
+};
 pub use user::{UserAddArgs, UserCommand, UserRole};
 
 /// The cloud backend for connected fleets, in one program.
@@ -33,6 +38,12 @@ pub enum Command {
     Device(DeviceCommand),
     /// Show who connected, who was refused, and why: strangers too.
     Connections(ConnectionsArgs),
+    /// Look at components and where they sit and sat.
+    #[command(subcommand)]
+    Component(ComponentCommand),
+    /// Hand in what a plant says of devices and components, and decide on what conflicts.
+    #[command(subcommand)]
+    Feed(FeedCommand),
     /// Make, list and withdraw bearer tokens.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
 mod agent;
+mod component;
 mod config;
 mod connections;
 mod demo;
 mod device;
+mod feed;
 mod import;
 mod load_test;
 mod login;
@@ -37,6 +39,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Version => print(&format!("axle {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Device(command) => block_on(device::run(command)),
         Command::Connections(args) => block_on(connections::run(args)),
+        Command::Component(command) => block_on(component::run(command)),
+        Command::Feed(command) => block_on(feed::run(command)),
         Command::Token(command) => block_on(token::run(command)),
         Command::User(command) => block_on(user::run(command)),
         Command::Command(command) => block_on(send::run(command)),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use axle_app::{ReviewDecision, parse_time};
 use axle_domain::port::{BatchFilter, BatchReceipt, ReviewFilter};
 use axle_domain::{Access, FeedRecord, PlantName, ReviewId, ReviewItem, ReviewStatus, Timestamp};
-use axum::Form;
-use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -14,6 +13,7 @@ use serde::Deserialize;
 
 use crate::answer::encode;
 use crate::api::Api;
+use crate::console::form::Form;
 use crate::console::layout::{Nav, empty, heading, page, pill};
 use crate::console::viewer::{Role, Viewer};
 use crate::console::written::{grouped, moment};
@@ -35,16 +35,6 @@ pub(super) struct Ask {
     before: String,
     /// Why the decision before did not work.
     refused: String,
-}
-
-/// What a person decided, as the form sends it.
-#[derive(Deserialize)]
-pub(super) struct Decision {
-    decision: String,
-    #[serde(default)]
-    note: String,
-    #[serde(default)]
-    close_other_at: String,
 }
 
 /// The page.
@@ -93,19 +83,15 @@ pub(super) async fn decide(
     State(api): State<Arc<Api>>,
     viewer: Viewer,
     Path(id): Path<String>,
-    form: Result<Form<Decision>, FormRejection>,
+    form: Form,
 ) -> Result<Response, Problem> {
     viewer.principal.require(Access::Operate)?;
-    let form = form.map(|form| form.0).map_err(|_error| {
-        Problem::bad_request("review.decision_invalid", "the form cannot be read: open it again")
-    })?;
     let id = ReviewId::parse(&id).ok_or_else(|| {
         Problem::new(axum::http::StatusCode::NOT_FOUND, "review.not_found", "there is no such item")
     })?;
-    let outcome = match read(id, form) {
-        Ok(decision) => api.app.feeds.decide(&viewer.principal.id(), decision).await,
-        Err(problem) => return Err(problem),
-    };
+    let field = |name| form.text(name);
+    let decision = read(id, (field("decision"), field("close_other_at"), field("note")))?;
+    let outcome = api.app.feeds.decide(&viewer.principal.id(), decision).await;
     let target = match outcome {
         Ok(_) => "/feeds#review".to_owned(),
         Err(error) if error.kind.is_retryable() => return Err(error.into()),
@@ -114,14 +100,17 @@ pub(super) async fn decide(
     Ok(Redirect::to(&target).into_response())
 }
 
-fn read(id: ReviewId, form: Decision) -> Result<ReviewDecision, Problem> {
+fn read(
+    id: ReviewId,
+    (decision, close_other_at, note): (&str, &str, &str),
+) -> Result<ReviewDecision, Problem> {
     let wrong = |detail: &str| Err(Problem::bad_request("review.decision_invalid", detail));
-    let is_accepted = match form.decision.as_str() {
+    let is_accepted = match decision {
         "accept" => true,
         "reject" => false,
         _ => return wrong("a decision is accept or reject"),
     };
-    let close_other_at = match form.close_other_at.trim() {
+    let close_other_at = match close_other_at.trim() {
         "" => None,
         text => match parse_time(text) {
             Some(time) => Some(time),
@@ -129,7 +118,7 @@ fn read(id: ReviewId, form: Decision) -> Result<ReviewDecision, Problem> {
         },
     };
     // A browser sends line ends of its own.
-    let note = form.note.replace("\r\n", "\n");
+    let note = note.replace("\r\n", "\n");
     Ok(ReviewDecision { id, is_accepted, close_other_at, note })
 }
 
@@ -302,18 +291,13 @@ mod tests {
 
     #[test]
     fn a_decision_is_read_or_refused() {
-        let form = |decision: &str, close: &str| Decision {
-            decision: decision.to_owned(),
-            note: "a\r\nb".to_owned(),
-            close_other_at: close.to_owned(),
-        };
-        let read = |decision, close| super::read(ReviewId(1), form(decision, close));
-        let accepted = read("accept", " 2026-11-20T10:00:00Z ").unwrap();
+        let decide = |decision, close| read(ReviewId(1), (decision, close, "a\r\nb"));
+        let accepted = decide("accept", " 2026-11-20T10:00:00Z ").unwrap();
         assert!(accepted.is_accepted && accepted.close_other_at.is_some());
         assert_eq!(accepted.note, "a\nb");
-        assert!(!read("reject", "").unwrap().is_accepted);
+        assert!(!decide("reject", "").unwrap().is_accepted);
         for (decision, close) in [("", ""), ("maybe", ""), ("accept", "yesterday")] {
-            assert!(read(decision, close).is_err(), "{decision} {close}");
+            assert!(decide(decision, close).is_err(), "{decision} {close}");
         }
     }
 }

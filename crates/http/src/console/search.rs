@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axle_app::Found;
-use axle_domain::{SearchField, SearchKind, SearchMatch, limit};
+use axle_domain::{Access, SearchField, SearchKind, SearchMatch, limit};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -41,12 +41,13 @@ pub(super) async fn get(
     let text: String = text.trim().chars().take(limit::SEARCH_CHARS_MAX).collect();
     let found = api.app.search.find(&viewer.principal, &text, PAGE).await?;
     if headers.contains_key("hx-request") {
-        return Ok(html_answer(StatusCode::OK, hits(&text, &found)));
+        return Ok(html_answer(StatusCode::OK, hits(&text, &found, &viewer)));
     }
     if let [only] = found.as_slice()
         && only.hit.entry.id == text
+        && let Some(address) = address(only, &viewer)
     {
-        return Ok(Redirect::to(&address(only)).into_response());
+        return Ok(Redirect::to(&address).into_response());
     }
     let body = html! {
         (heading("Search", html! {}))
@@ -58,7 +59,7 @@ pub(super) async fn get(
                 hx-trigger="input changed delay:150ms, search";
             button type="submit" { "Find" }
         }
-        div #hits aria-live="polite" { (hits(&text, &found)) }
+        div #hits aria-live="polite" { (hits(&text, &found, &viewer)) }
     };
     Ok(page(&viewer, Nav::None, "Search", body))
 }
@@ -73,7 +74,7 @@ pub(super) async fn quick(
     let found = api.app.search.find(&viewer.principal, text.trim(), QUICK).await?;
     let list = html! {
         @if !found.is_empty() { ul { @for found in &found { li {
-            a href=(address(found)) {
+            a href=[address(found, &viewer)] {
                 strong { (found.hit.entry.id) } " " (found.hit.entry.name) " "
                 span .quiet { (found.hit.entry.what) }
             }
@@ -83,7 +84,7 @@ pub(super) async fn quick(
     Ok(html_answer(StatusCode::OK, list))
 }
 
-fn hits(text: &str, found: &[Found]) -> Markup {
+fn hits(text: &str, found: &[Found], viewer: &Viewer) -> Markup {
     if found.is_empty() {
         return match text {
             "" => empty(
@@ -104,20 +105,20 @@ fn hits(text: &str, found: &[Found]) -> Markup {
                 table {
                     thead { tr { th { "What" } th { "Id" } th { "Name" } th { "Model" }
                         th { "Belongs to" } th { "Why" } } }
-                    tbody { @for found in found { (row(found)) } }
+                    tbody { @for found in found { (row(found, viewer)) } }
                 }
             }
         }
     }
 }
 
-fn row(found: &Found) -> Markup {
+fn row(found: &Found, viewer: &Viewer) -> Markup {
     let entry = &found.hit.entry;
     let what = if entry.what.is_empty() { entry.kind.as_str() } else { &entry.what };
     html! {
         tr {
             td { (what) }
-            td { a href=(address(found)) { (entry.id) } }
+            td { a href=[address(found, viewer)] { (entry.id) } }
             td { (entry.name) }
             td { (entry.model) }
             td {
@@ -131,12 +132,15 @@ fn row(found: &Found) -> Markup {
     }
 }
 
-fn address(found: &Found) -> String {
+/// Where a hit leads; the page of people is for administrators alone.
+fn address(found: &Found, viewer: &Viewer) -> Option<String> {
     let id = encode(&found.hit.entry.id);
     match found.hit.entry.kind {
-        SearchKind::Device => format!("/devices/{id}"),
-        SearchKind::Component => format!("/components/{id}"),
-        SearchKind::User => format!("/people/{id}"),
+        SearchKind::Device => Some(format!("/devices/{id}")),
+        SearchKind::Component => Some(format!("/components/{id}")),
+        SearchKind::User => {
+            viewer.principal.allows(Access::Administer).then(|| "/users".to_owned())
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod console;
 mod device_page;
 mod energy;
 mod events;
+mod feeds;
 mod map;
 mod ops;
 mod people;
