@@ -116,14 +116,14 @@ fn words(status: &FleetStatus, total: u64, messages: u64, elapsed: Duration) -> 
         return format!("registered {enrolled} of {total} devices");
     }
     let (minutes, seconds) = (elapsed.as_secs() / 60, elapsed.as_secs() % 60);
+    // Below 80 columns: a line that wraps cannot replace itself.
     format!(
-        "{minutes}:{seconds:02}  {} of {total} online, {messages} messages/s, {} uploads, {} \
-         commands, {} faults, {} plant records ({} to review)",
+        "{minutes}:{seconds:02}  {}/{total} online, {messages} msg/s, {} uploads, {} commands, \
+         {} faults, {} to review",
         of(&status.connected),
         of(&status.uploads),
         of(&status.commands),
         of(&status.faults),
-        of(&status.records),
         of(&status.review),
     )
 }
