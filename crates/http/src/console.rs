@@ -23,6 +23,7 @@ mod map;
 mod overview;
 mod passkey;
 mod people;
+mod query;
 mod search;
 mod session;
 mod spark;
@@ -70,6 +71,8 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/components/{serial}", get(components::get))
         .route("/feeds", get(feeds::get))
         .route("/feeds/review/{id}", post(feeds::decide))
+        .route("/query", get(query::get).post(query::post))
+        .route("/query/csv", post(query::download))
         .route("/search", get(search::get))
         .route("/search/quick", get(search::quick))
         .route("/login", get(login::get).post(login::post))

@@ -27,6 +27,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::api::Api;
 use crate::operation::Operation;
 
+pub(crate) use query::csv;
+
 /// Every route of the API.
 pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
     vec![

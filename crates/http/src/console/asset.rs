@@ -48,6 +48,7 @@ static ASSETS: &[Asset] = &[
     asset!("map.js", SCRIPT),
     asset!("passkey.js", SCRIPT),
     asset!("plot.js", SCRIPT),
+    asset!("query.js", SCRIPT),
     asset!("ride-map.js", SCRIPT),
     asset!("ride.js", SCRIPT),
     asset!("vendor/htmx.min.js", SCRIPT),

@@ -123,7 +123,7 @@ fn form(headers: &HeaderMap) -> Result<Form, Problem> {
 }
 
 /// RFC 4180, with formulas disarmed.
-fn csv(table: &Table) -> String {
+pub(crate) fn csv(table: &Table) -> String {
     let mut text = String::new();
     for (index, column) in table.columns.iter().enumerate() {
         text.push_str(if index > 0 { "," } else { "" });

@@ -4,7 +4,7 @@ use crate::client::Events;
 use crate::world::World;
 
 const PAGES: &[&str] =
-    &["/", "/devices", "/devices/b-1", "/energy", "/energy/b-1", "/login", "/docs"];
+    &["/", "/devices", "/devices/b-1", "/query", "/energy", "/energy/b-1", "/docs"];
 
 #[tokio::test]
 async fn a_link_opens_the_console_once() {
@@ -118,6 +118,35 @@ async fn a_device_page_shows_latest_values_and_escapes_them() {
     assert_eq!(missing.status, 404);
     assert!(missing.text().contains("device.not_found"));
     assert_eq!(world.page("/devices/b%209", &pair).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_question_is_answered_without_scripts_as_a_page_or_a_file() {
+    let world = World::new().await;
+    let pair = world.session().await;
+    let page = world.page("/query", &pair).await.text();
+    for part in ["heart_rate_bpm", "time_quality", "10\u{202f}000 rows", "LIMIT 50"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let send = |path: &str, sql: &str| {
+        let request = world.request("POST", path).header("Cookie", &pair);
+        let request = request.header("Sec-Fetch-Site", "same-origin").header("Accept", "text/html");
+        request.body("application/x-www-form-urlencoded", format!("sql={sql}")).send()
+    };
+    let answered = send("/query", "SELECT+%3Cb%3E").await;
+    assert_eq!(answered.status, 200);
+    let text = answered.text();
+    for part in ["2 rows", " ms", "=1+1", "SELECT &lt;b&gt;"] {
+        assert!(text.contains(part), "{part}");
+    }
+    let refused = send("/query", "DROP+TABLE+ride").await;
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.text().contains("query.not_read_only") && refused.text().contains("DROP TABLE")
+    );
+    let file = send("/query/csv", "SELECT+1").await;
+    assert!(file.header("content-disposition").unwrap().starts_with("attachment"));
+    assert!(file.text().contains("\"'=1+1\""), "{}", file.text());
 }
 
 #[tokio::test]

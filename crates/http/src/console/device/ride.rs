@@ -4,6 +4,7 @@ use axle_app::Ride;
 use maud::{Markup, PreEscaped, html};
 use serde_json::json;
 
+use crate::console::asset::address;
 use crate::console::layout::module;
 use crate::console::written::{clock_time, float};
 
@@ -32,6 +33,8 @@ pub(super) fn section(ride: &Ride) -> Markup {
                 div .ride-charts {}
             }
             script type="application/json" #ride-points { (PreEscaped(points_json(ride))) }
+            link rel="stylesheet" href=(address("vendor/maplibre-gl.css"));
+            link rel="stylesheet" href=(address("map.css"));
             (module("ride.js"))
             details { summary { "As a table" } (table(ride)) }
         }

@@ -4,6 +4,7 @@ use axle_app::DeviceState;
 use axle_domain::Device;
 use maud::{Markup, html};
 
+use crate::answer::encode;
 use crate::console::devices;
 use crate::console::layout::heading;
 use crate::console::written::{clock_time, moment};
@@ -17,6 +18,9 @@ pub(super) fn head(device: &Device, state: &DeviceState) -> Markup {
             @if !device.kind.is_empty() { span .pill { (device.kind) } }
             span data-part="presence" { (presence(device, state)) }
             span .quiet { "registered " (clock_time(device.created_at)) }
+            @if state.fields.iter().any(|latest| latest.field.0.starts_with("energy.")) {
+                a href={ "/energy/" (encode(device.id.as_str())) } { "Energy of this household" }
+            }
             span #connection .pill.is-calm role="status" { "as of loading" }
         },
     )
