@@ -115,7 +115,7 @@ async fn main() {
 }
 
 async fn drive(world: &World, lasts: Duration) {
-    println!("http://{}{}", world.http, world.login);
+    println!("http://{}{} or the cookie {}", world.http, world.login, world.session().await);
     let started = Instant::now();
     let mut round = 0_i64;
     while started.elapsed() < lasts {

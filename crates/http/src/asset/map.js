@@ -197,18 +197,19 @@ function trails() {
 
 // --- Layers ---
 
-// An arrow that points north; layers turn and color it.
-function arrow() {
-  const size = 40;
+// An arrow that points north; layers turn it.
+function arrow(color, edge) {
+  const size = 44;
   const canvas = make("canvas", { width: size, height: size });
   const context = canvas.getContext("2d");
   context.beginPath();
-  context.moveTo(20, 3);
-  context.lineTo(33, 34);
-  context.lineTo(20, 27);
-  context.lineTo(7, 34);
+  context.moveTo(22, 4);
+  context.lineTo(36, 38);
+  context.lineTo(22, 31);
+  context.lineTo(8, 38);
   context.closePath();
-  context.lineJoin = "round";
+  Object.assign(context, { lineJoin: "round", lineWidth: 7, strokeStyle: edge, fillStyle: color });
+  context.stroke();
   context.fill();
   return context.getImageData(0, 0, size, size);
 }
@@ -216,7 +217,10 @@ function arrow() {
 function decorate(map) {
   const c = colors();
   const byLook = ["match", ["get", "look"], "moving", c.moving, "online", c.online, c.offline];
-  if (!map.hasImage("arrow")) map.addImage("arrow", arrow(), { pixelRatio: 2, sdf: true });
+  for (const look of ["moving", "online", "offline"]) {
+    if (map.hasImage(look)) map.removeImage(look);
+    map.addImage(look, arrow(c[look], c.stroke), { pixelRatio: 2 });
+  }
   map.addSource("trails", { type: "geojson", data: trails() });
   map.addSource("clusters", { type: "geojson", data: NOTHING });
   map.addSource("fleet", { type: "geojson", data: NOTHING });
@@ -236,8 +240,8 @@ function decorate(map) {
   map.addLayer({ id: "chosen", type: "circle", source: "fleet", filter: ["get", "chosen"], paint: { "circle-radius": 16, "circle-color": c.accent, "circle-opacity": 0.25, "circle-stroke-color": c.accent, "circle-stroke-width": 2 } });
   map.addLayer({ id: "vehicles", type: "circle", source: "fleet", filter: ["!", ["has", "heading"]], paint: { "circle-radius": 6.5, "circle-color": byLook, "circle-stroke-color": c.stroke, "circle-stroke-width": 2 } });
   map.addLayer({ id: "arrows", type: "symbol", source: "fleet", filter: ["has", "heading"], layout: {
-    "icon-image": "arrow", "icon-rotate": ["get", "heading"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true, "icon-size": 1.1,
-  }, paint: { "icon-color": byLook, "icon-halo-color": c.stroke, "icon-halo-width": 2 } });
+    "icon-image": ["get", "look"], "icon-rotate": ["get", "heading"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true, 
+  } });
   map.addLayer({ id: "names", type: "symbol", source: "fleet", minzoom: 12, layout: {
     "text-field": ["get", "device"], "text-font": FONT, "text-size": 11, "text-offset": [0, 1.1], "text-anchor": "top", "text-optional": true,
   }, paint: { "text-color": c.ink, "text-halo-color": c.halo, "text-halo-width": 1.4 } });

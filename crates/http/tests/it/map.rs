@@ -98,6 +98,26 @@ async fn a_reader_of_one_device_sees_that_alone() {
 }
 
 #[tokio::test]
+async fn a_household_sees_its_own_devices_alone_in_the_api_and_on_the_page() {
+    let world = World::new().await;
+    put(&world, "b-1", 5, 48.1, 11.5);
+    put(&world, "b-2", 5, 48.2, 11.7);
+    world.settle().await;
+    let cookie = world.user("anna", axle_domain::Role::Household, &["b-1"]).await;
+    let get = async |path: &str| {
+        let request = world.request("GET", path).header("Cookie", &cookie);
+        request.header("Sec-Fetch-Site", "same-origin").send().await
+    };
+    let seen = get("/api/v1/map?zoom=3").await.json();
+    assert_eq!(seen["features"][0]["properties"]["device"], "b-1");
+    assert_eq!((&seen["total"], &seen["kinds"]["bike"]), (&1.into(), &1.into()));
+    let page = get("/map").await;
+    let text = page.text();
+    assert_eq!(page.status, 200);
+    assert!(text.contains("/devices/b-1\"") && !text.contains("b-2"), "{text}");
+}
+
+#[tokio::test]
 async fn refuses_what_is_no_area_in_words() {
     let world = World::new().await;
     for (query, code) in [
