@@ -31,6 +31,18 @@ function loadReader() {
   return reader;
 }
 
+// The style sheets of a map, where the page has not brought them itself.
+function loadStyle(name) {
+  const href = new URL(name, import.meta.url).href;
+  if ([...document.styleSheets].some((sheet) => sheet.href === href)) return null;
+  return new Promise((resolve) => {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href });
+    // A map without its style is better than none.
+    link.onload = link.onerror = resolve;
+    document.head.append(link);
+  });
+}
+
 // Opens the archive; says its address, zooms and layers.
 async function openArchive(address) {
   const { protocol, PMTiles } = await loadReader();
@@ -171,7 +183,8 @@ function styleOf(archive) {
  * when the page turns dark or light. Throws where the browser has no WebGL.
  */
 export async function createMap(element, options, decorate) {
-  const archive = await openArchive(element.dataset.basemap || "/basemap/current");
+  const styles = ["./vendor/maplibre-gl.css", "./map.css"].map(loadStyle);
+  const [archive] = await Promise.all([openArchive(element.dataset.basemap || "/basemap/current"), ...styles]);
   const map = new maplibre.Map({
     container: element, style: styleOf(archive), attributionControl: false,
     dragRotate: false, pitchWithRotate: false, touchPitch: false, maxPitch: 0, minZoom: 0, maxZoom: 18,
