@@ -29,22 +29,24 @@ impl Visitor {
         format!("{scheme}://{}", self.host)
     }
 
-    /// Our origin under a name that passkeys can be bound to, where the browser runs on our own
+    /// Our host under a name that passkeys can be bound to, where the browser runs on our own
     /// machine and came by an address of numbers.
     pub(crate) fn local_name(&self) -> Option<String> {
         let (address, port) = match self.host.parse::<SocketAddr>() {
             Ok(socket) => (socket.ip(), format!(":{}", socket.port())),
             Err(_) => (self.host.trim_matches(['[', ']']).parse().ok()?, String::new()),
         };
-        address.is_loopback().then(|| format!("http://localhost{port}"))
+        address.is_loopback().then(|| format!("localhost{port}"))
     }
 }
 
 impl Visitor {
     /// Where an invitation leads, under a name that passkeys can be bound to if there is one.
     pub(crate) fn invitation_link(&self, code: &str) -> String {
-        let origin = self.local_name().unwrap_or_else(|| self.origin());
-        format!("{origin}/welcome?code={code}")
+        match self.local_name() {
+            Some(host) => format!("http://{host}/welcome?code={code}"),
+            None => format!("{}/welcome?code={code}", self.origin()),
+        }
     }
 
     /// Who sent these headers over a connection from this peer.
@@ -74,10 +76,10 @@ mod tests {
     #[test]
     fn a_loopback_address_has_a_name_too() {
         for (host, expected) in [
-            ("127.0.0.1:8080", Some("http://localhost:8080")),
-            ("[::1]:8080", Some("http://localhost:8080")),
-            ("127.0.0.1", Some("http://localhost")),
-            ("[::1]", Some("http://localhost")),
+            ("127.0.0.1:8080", Some("localhost:8080")),
+            ("[::1]:8080", Some("localhost:8080")),
+            ("127.0.0.1", Some("localhost")),
+            ("[::1]", Some("localhost")),
             ("192.0.2.1:8080", None),
             ("axle.example.com", None),
         ] {

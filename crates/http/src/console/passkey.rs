@@ -32,7 +32,7 @@ use crate::webauthn::{
 pub(super) enum Place {
     /// They do; browsers bind them to this name.
     Here(String),
-    /// Not under this address, but under this origin of the same server.
+    /// Not under this address, but under this host of the same server.
     Elsewhere(String),
     /// Not under this address, and we know of no other.
     Nowhere,
@@ -74,10 +74,10 @@ pub(super) fn absent(place: &Place, path: &str) -> Markup {
                     "This browser offers no passkeys here: they need TLS, or a name like localhost."
                 }
             }
-            Place::Elsewhere(origin) => {
+            Place::Elsewhere(host) => {
                 p .meta {
                     "Passkeys need a name in the address: "
-                    a href=(format!("{origin}{path}")) { "open this page as " (origin) }
+                    a href=(format!("//{host}{path}")) { "open this page as " (host) }
                     "."
                 }
             }
