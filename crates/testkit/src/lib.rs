@@ -4,6 +4,7 @@
 //! What this crate is not: it holds no tests of its own crates' insides; those stand beside the
 //! code that they prove.
 
+pub mod authenticator;
 pub mod clock;
 pub mod conformance;
 pub mod memory_state;

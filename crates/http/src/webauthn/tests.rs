@@ -1,108 +1,29 @@
-//! Both ceremonies against an authenticator of our own, and everything that can be wrong in them.
+//! Both ceremonies against an authenticator in software, and everything that can be wrong in them.
 
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use axle_testkit::authenticator::{
+    PRESENT_AND_VERIFIED, SoftPasskey, attestation, client_data as client_data_for,
+};
 use serde_json::json;
 
 use super::*;
 
 const OURS: Expected<'static> = Expected { origin: "http://localhost:8080", rp_id: "localhost" };
-const PRESENT_AND_VERIFIED: u8 = 0x05;
-
-enum Key {
-    Es256(EcdsaKeyPair),
-    EdDsa(Ed25519KeyPair),
-}
-
-impl Key {
-    fn es256() -> Self {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        Self::Es256(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap())
-    }
-
-    fn eddsa() -> Self {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        Self::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
-    }
-
-    fn cose(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        match self {
-            Self::Es256(pair) => {
-                let point = pair.public_key().as_ref();
-                bytes.extend([0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20]);
-                bytes.extend(&point[1..33]);
-                bytes.extend([0x22, 0x58, 0x20]);
-                bytes.extend(&point[33..]);
-            }
-            Self::EdDsa(pair) => {
-                bytes.extend([0xa4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20]);
-                bytes.extend(pair.public_key().as_ref());
-            }
-        }
-        bytes
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Es256(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().into(),
-            Self::EdDsa(pair) => pair.sign(message).as_ref().into(),
-        }
-    }
-}
 
 fn client_data(kind: &str, origin: &str) -> Vec<u8> {
-    let data = json!({"type": kind, "challenge": "Y2hhbGxlbmdl", "origin": origin, "new": 1});
-    data.to_string().into_bytes()
-}
-
-fn authenticator_data(rp_id: &str, flags: u8, sign_count: u32, key: Option<&Key>) -> Vec<u8> {
-    let mut bytes = Sha256::digest(rp_id.as_bytes()).to_vec();
-    bytes.push(if key.is_some() { flags | 0x40 } else { flags });
-    bytes.extend(sign_count.to_be_bytes());
-    if let Some(key) = key {
-        bytes.extend([9; 16]);
-        bytes.extend([0, 3, b'k', b'e', b'y']);
-        bytes.extend(key.cose());
-    }
-    bytes
-}
-
-/// `{"fmt": "none", "attStmt": {}, "authData": …}`
-fn attestation(data: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0xa3, 0x63];
-    bytes.extend(b"fmt");
-    bytes.push(0x64);
-    bytes.extend(b"none");
-    bytes.push(0x67);
-    bytes.extend(b"attStmt");
-    bytes.extend([0xa0, 0x68]);
-    bytes.extend(b"authData");
-    bytes.push(0x59);
-    bytes.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-    bytes.extend(data);
-    bytes
-}
-
-fn signed(key: &Key, data: &[u8], client_data: &[u8]) -> Vec<u8> {
-    let mut message = data.to_vec();
-    message.extend_from_slice(&Sha256::digest(client_data));
-    key.sign(&message)
+    client_data_for(kind, "Y2hhbGxlbmdl", origin)
 }
 
 #[test]
 fn what_was_registered_signs_in() {
-    for key in [Key::es256(), Key::eddsa()] {
+    for key in [SoftPasskey::es256("key"), SoftPasskey::eddsa("key")] {
         let created = client_data("webauthn.create", OURS.origin);
         assert_eq!(challenge_of(&created).unwrap(), "Y2hhbGxlbmdl");
-        let data = authenticator_data("localhost", PRESENT_AND_VERIFIED, 1, Some(&key));
+        let data = key.registration_data("localhost", PRESENT_AND_VERIFIED, 1);
         let registered = verify_registration(OURS, &created, &attestation(&data)).unwrap();
         assert_eq!((registered.id.as_slice(), registered.sign_count), (&b"key"[..], 1));
         let got = client_data("webauthn.get", OURS.origin);
-        let data = authenticator_data("localhost", PRESENT_AND_VERIFIED, 7, None);
-        let signature = signed(&key, &data, &got);
+        let data = SoftPasskey::sign_in_data("localhost", PRESENT_AND_VERIFIED, 7);
+        let signature = key.sign(&data, &got);
         let check = |key: &[u8], client_data: &[u8], data: &[u8], signature: &[u8]| {
             verify_assertion(OURS, key, client_data, data, signature).map_err(|error| error.code)
         };
@@ -116,14 +37,18 @@ fn what_was_registered_signs_in() {
         let mut other = got.clone();
         other.push(b' ');
         assert_eq!(check(public_key, &other, &data, &signature), wrong, "the client data");
-        assert_eq!(check(&Key::es256().cose(), &got, &data, &signature), wrong, "the key");
+        assert_eq!(
+            check(&SoftPasskey::es256("key").cose(), &got, &data, &signature),
+            wrong,
+            "the key"
+        );
     }
 }
 
 #[test]
 fn whatever_does_not_fit_is_refused() {
-    let key = Key::es256();
-    let good = authenticator_data("localhost", PRESENT_AND_VERIFIED, 0, Some(&key));
+    let key = SoftPasskey::es256("key");
+    let good = key.registration_data("localhost", PRESENT_AND_VERIFIED, 0);
     let created = client_data("webauthn.create", OURS.origin);
     let trailing = [&good[..], &[0]].concat();
     let cross = json!({"type": "webauthn.create", "challenge": "", "origin": OURS.origin,
@@ -134,11 +59,11 @@ fn whatever_does_not_fit_is_refused() {
         ("the frame", cross.to_string().into_bytes(), good.clone()),
         ("no client data", b"{}".to_vec(), good.clone()),
         ("long client data", vec![b' '; 20_000], good.clone()),
-        ("the server", created.clone(), authenticator_data("evil", 5, 0, Some(&key))),
-        ("presence", created.clone(), authenticator_data("localhost", 4, 0, Some(&key))),
-        ("verification", created.clone(), authenticator_data("localhost", 1, 0, Some(&key))),
-        ("backup", created.clone(), authenticator_data("localhost", 0x15, 0, Some(&key))),
-        ("no key", created.clone(), authenticator_data("localhost", 5, 0, None)),
+        ("the server", created.clone(), key.registration_data("evil", 5, 0)),
+        ("presence", created.clone(), key.registration_data("localhost", 4, 0)),
+        ("verification", created.clone(), key.registration_data("localhost", 1, 0)),
+        ("backup", created.clone(), key.registration_data("localhost", 0x15, 0)),
+        ("no key", created.clone(), SoftPasskey::sign_in_data("localhost", 5, 0)),
         ("a tail", created.clone(), trailing),
         ("half", created.clone(), good[..60].to_vec()),
         ("nothing", created.clone(), Vec::new()),
@@ -154,7 +79,7 @@ fn whatever_does_not_fit_is_refused() {
 
 #[test]
 fn keys_of_other_kinds_and_shapes_are_refused() {
-    let good = Key::es256().cose();
+    let good = SoftPasskey::es256("key").cose();
     assert!(PublicKey::read(&good).is_ok());
     let changed = |at: usize, to: u8| {
         let mut key = good.clone();

@@ -19,6 +19,7 @@ mod events;
 mod feeds;
 mod map;
 mod ops;
+mod passkeys;
 mod people;
 mod resources;
 mod rights;
