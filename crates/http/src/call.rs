@@ -67,7 +67,9 @@ impl FromRequest<Arc<Api>> for Call {
         let credential = credential(&parts)?;
         let principal = api.recognize(&credential).await?;
         let operation = parts.extensions.get::<&'static Operation>();
-        check_role(&principal, operation.map_or(&[], |operation| operation.roles))?;
+        if let Some(operation) = operation {
+            check_role(&principal, operation.roles, operation.summary)?;
+        }
         let known = operation.map_or(&[][..], |operation| operation.query);
         let parameters = Parameters::read(&parts.uri, known)?;
         let segments =
@@ -204,10 +206,11 @@ fn credential(parts: &Parts) -> Result<Credential, Problem> {
 
 /// People pass by their role before anything is looked at, so that the answer cannot depend on
 /// what there is.
-pub(crate) fn check_role(principal: &Principal, roles: &[Role]) -> Result<(), Problem> {
+pub(crate) fn check_role(principal: &Principal, roles: &[Role], what: &str) -> Result<(), Problem> {
     let Some(role) = principal.role().filter(|role| !roles.contains(role)) else { return Ok(()) };
     let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
-    let message = format!("the role {role} may not do this; these may: {}", roles.join(", "));
+    let roles = roles.join(", ");
+    let message = format!("“{what}” is not for the role {role}, but for {roles}: ask one of them");
     Err(Error::new(Kind::Denied, "role.denied", message).into())
 }
 

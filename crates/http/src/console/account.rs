@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axle_app::{NewUser, Password, Principal, format_time};
+use axle_app::{NewUser, Password, Principal};
 use axle_domain::port::WhichSessions;
-use axle_domain::{DeviceId, Error, Kind, Passkey, Role, User, UserName, limit};
+use axle_domain::{DeviceId, Error, Kind, Passkey, Role, Timestamp, User, UserName, limit};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -18,6 +18,7 @@ use crate::console::passkey::{Place, absent};
 use crate::console::session;
 use crate::console::viewer::Viewer;
 use crate::console::welcome::{new_password, passwords};
+use crate::console::written::moment;
 use crate::problem::Problem;
 use crate::visitor::Visitor;
 use crate::webauthn::{decode, encode};
@@ -150,7 +151,7 @@ async fn show(
                 (heading("My account", html! {}))
                 (fault(problem))
                 (about(user))
-                (passkey_panel(&place, &passkeys))
+                (passkey_panel(&place, &passkeys, api.app.ports.clock.now()))
                 (password_panel(user, has_password))
                 (everywhere())
                 (module("passkey.js"))
@@ -203,37 +204,12 @@ pub(super) fn meaning(role: Role) -> &'static str {
     }
 }
 
-fn passkey_panel(place: &Place, passkeys: &[Passkey]) -> Markup {
-    let used = |passkey: &Passkey| passkey.last_used_at.map_or("never".to_owned(), format_time);
+fn passkey_panel(place: &Place, passkeys: &[Passkey], now: Timestamp) -> Markup {
     html! {
         section .panel aria-labelledby="passkeys" {
             h2 #passkeys { "My passkeys" }
             @if passkeys.is_empty() {
                 p { "None yet. A passkey is your fingerprint, face or PIN instead of a password." }
-            } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="passkeys" {
-                    table {
-                        thead { tr { th { "Passkey" } th { "Added" } th { "Last used" }
-                            th { span .hidden { "Remove" } } } }
-                        tbody {
-                            @for passkey in passkeys {
-                                tr {
-                                    td { (passkey.label) }
-                                    td { (format_time(passkey.created_at)) }
-                                    td { (used(passkey)) }
-                                    td .right {
-                                        form action="/account/passkeys/delete" method="post" {
-                                            input type="hidden" name="id" value=(encode(&passkey.id));
-                                            button .danger.quiet type="submit" {
-                                                "Remove" span .hidden { " " (passkey.label) }
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
             }
             @if place.is_here() {
                 div .fields {
@@ -250,6 +226,35 @@ fn passkey_panel(place: &Place, passkeys: &[Passkey]) -> Markup {
                 p .meta role="status" data-passkey-status {}
             }
             (absent(place, "/account"))
+            @if !passkeys.is_empty() {
+                div .scroll tabindex="0" role="region" aria-label="Table of passkeys" {
+                    table {
+                        thead { tr { th { "Passkey" } th { "Added" } th { "Last used" }
+                            th { "Remove" } } }
+                        tbody {
+                            @for passkey in passkeys {
+                                tr {
+                                    td { (passkey.label) }
+                                    td { (moment(passkey.created_at, now)) }
+                                    td { @match passkey.last_used_at {
+                                        Some(at) => (moment(at, now)),
+                                        None => "never",
+                                    } }
+                                    td {
+                                        form action="/account/passkeys/delete" method="post" {
+                                            input type="hidden" name="id" value=(encode(&passkey.id));
+                                            button .danger.quiet type="submit"
+                                                aria-label=(format!("Remove {}", passkey.label)) {
+                                                "Remove"
+                                            }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -258,7 +263,7 @@ fn password_panel(user: &User, has_password: bool) -> Markup {
     html! {
         section .panel aria-labelledby="password-title" {
             h2 #password-title { @if has_password { "Change my password" } @else { "Set a password" } }
-            form action="/account/password" method="post" {
+            form .slim action="/account/password" method="post" {
                 input .hidden type="text" name="name" value=(user.name) autocomplete="username"
                     tabindex="-1" aria-hidden="true" readonly;
                 @if has_password {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axle_app::{NewUser, UserChange};
 use axle_domain::port::{UserEntry, UserFilter};
-use axle_domain::{DeviceId, Error, Role, UserName, limit};
+use axle_domain::{DeviceId, Error, Role, Timestamp, UserName, limit};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::answer::encode;
 use crate::api::Api;
+use crate::console::account::meaning;
 use crate::console::form::Form;
 use crate::console::layout::{Nav, document, empty, heading, html_answer};
 use crate::console::login::{fault, to};
@@ -148,7 +149,7 @@ async fn show(
         (heading("People", html! {}))
         (fault(said.problem.as_ref()))
         @if let Some((name, link)) = &said.invitation { (invitation(name, link)) }
-        (list(&people, wanted, has_more))
+        (list(&people, wanted, has_more, api.app.ports.clock.now()))
         (form(said.form.as_ref(), people.is_empty()))
     };
     Ok(html_answer(status, document(Some(viewer), Nav::People, "People", body)))
@@ -159,14 +160,14 @@ fn invitation(name: &UserName, link: &str) -> Markup {
     html! {
         div .notice.is-good role="status" {
             p { strong { "Send this link to " (name) ":" } }
-            pre { (link) }
+            pre tabindex="0" role="region" aria-label="Link" { (link) }
             p .meta { "It is shown this once, works once, and for " (days) " days. There the person \
                 chooses a password or a passkey; what the person signed in with before ends then." }
         }
     }
 }
 
-fn list(people: &[UserEntry], wanted: &Wanted, has_more: bool) -> Markup {
+fn list(people: &[UserEntry], wanted: &Wanted, has_more: bool, now: Timestamp) -> Markup {
     let is_all = wanted.search.is_empty() && wanted.after.is_empty();
     if people.is_empty() && is_all {
         let next = html! { p { "Add the first person below. Until then, one-time links by "
@@ -188,7 +189,7 @@ fn list(people: &[UserEntry], wanted: &Wanted, has_more: bool) -> Markup {
                 }
             }
             @if people.is_empty() { p { "Nobody of that name. " a href="/users" { "Show all" } } }
-            @else { (rows::table(people)) }
+            @else { (rows::table(people, now)) }
             @if let Some(next) = next { div .pages { span {} a href=(next) { "Next page" } } }
         }
     }
@@ -218,14 +219,18 @@ fn form(failed: Option<&Form>, is_first: bool) -> Markup {
                         select #role name="role" required {
                             option value="" disabled selected[chosen.is_none()] { "choose …" }
                             @for role in Role::ALL {
-                                option value=(role) selected[chosen == Some(role)] {
-                                    (role) " – " (super::account::meaning(role))
-                                }
+                                option value=(role) selected[chosen == Some(role)] { (role) }
                             }
                         }
                     }
                 }
                 p #name-rule .meta { "The name: small letters, digits and . _ @ -" }
+                details {
+                    summary { "What the roles may do" }
+                    dl .facts {
+                        @for role in Role::ALL { dt { (role) } dd { (meaning(role)) } }
+                    }
+                }
                 div .field {
                     label for="devices" { "Devices of a household, by id" }
                     textarea #devices name="devices" rows="2" spellcheck="false"

@@ -65,7 +65,7 @@ impl Viewer {
     /// # Errors
     /// 403 `role.denied`.
     pub(crate) fn require_role(&self, roles: &[Role]) -> Result<(), Problem> {
-        check_role(&self.principal, roles)
+        check_role(&self.principal, roles, "This page")
     }
 }
 

@@ -1,26 +1,27 @@
 //! The table of people.
 
-use axle_app::format_time;
+use axle_domain::Timestamp;
 use axle_domain::port::UserEntry;
 use maud::{Markup, html};
 
 use crate::answer::encode;
 use crate::console::layout::pill;
+use crate::console::written::moment;
 
 /// People, one a row, each with what can be done.
-pub(super) fn table(people: &[UserEntry]) -> Markup {
+pub(super) fn table(people: &[UserEntry], now: Timestamp) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-labelledby="people-title" {
+        div .scroll tabindex="0" role="region" aria-label="Table of people" {
             table {
                 thead { tr { th { "Name" } th { "Called" } th { "Role" } th { "Devices" }
-                    th { "Signs in with" } th { "Added" } th { span .hidden { "Actions" } } } }
-                tbody { @for entry in people { (row(entry)) } }
+                    th { "Signs in with" } th { "Added" } th { "Actions" } } }
+                tbody { @for entry in people { (row(entry, now)) } }
             }
         }
     }
 }
 
-fn row(entry: &UserEntry) -> Markup {
+fn row(entry: &UserEntry, now: Timestamp) -> Markup {
     let user = &entry.user;
     let is_disabled = user.disabled_at.is_some();
     html! {
@@ -35,8 +36,8 @@ fn row(entry: &UserEntry) -> Markup {
                 }
             }
             td { (ways_in(entry)) }
-            td { (format_time(user.created_at)) }
-            td .right {
+            td { (moment(user.created_at, now)) }
+            td {
                 div .buttons {
                     @if !is_disabled { (action(entry, "invite", "Invite again", "quiet")) }
                     @if is_disabled { (action(entry, "enable", "Enable", "quiet")) }
@@ -67,7 +68,7 @@ fn action(entry: &UserEntry, action: &str, label: &str, class: &str) -> Markup {
     let name = &entry.user.name;
     html! {
         form method="post" action=(format!("/users/{}/{action}", encode(name.as_str()))) {
-            button class=(class) type="submit" { (label) span .hidden { " " (name) } }
+            button class=(class) type="submit" aria-label=(format!("{label} {name}")) { (label) }
         }
     }
 }
