@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axle_domain::port::{ComponentRegistry, DeviceRegistry, SearchIndex, UserStore, Visibility};
 use axle_domain::search::order;
 use axle_domain::{
-    DeviceId, Error, SearchEntry, SearchHit, SearchKind, SearchQuery, Serial, UserName, limit, rank,
+    Access, DeviceId, Error, Role, SearchEntry, SearchHit, SearchKind, SearchQuery, Serial,
+    UserName, limit, rank,
 };
 
 use crate::app::Ports;
@@ -52,21 +53,31 @@ impl Search {
         let limit = limit.min(limit::SEARCH_HITS_MAX);
         let Some(query) = SearchQuery::parse(text) else { return Ok(Vec::new()) };
         match principal.reads() {
-            Visibility::All => self.find_all(query, limit).await,
+            Visibility::All => self.find_all(principal, query, limit).await,
             Visibility::Devices(own) => self.find_own(&query, &own, limit).await,
         }
     }
 
-    async fn find_all(&self, query: SearchQuery, limit: usize) -> Result<Vec<Found>, Error> {
+    async fn find_all(
+        &self,
+        principal: &Principal,
+        query: SearchQuery,
+        limit: usize,
+    ) -> Result<Vec<Found>, Error> {
+        let sees_colleagues = principal.allows(Access::Administer);
         let mut found = Vec::new();
         for hit in self.index.search(query, limit).await? {
             let devices = match hit.entry.kind {
                 SearchKind::Device => Vec::new(),
                 SearchKind::Component => self.holder(&hit.entry.id).await?,
                 SearchKind::User => {
-                    match self.users.find_user(&UserName::parse(&hit.entry.id)?).await? {
-                        Some(entry) => entry.user.devices,
-                        None => Vec::new(),
+                    let entry = self.users.find_user(&UserName::parse(&hit.entry.id)?).await?;
+                    let user = entry.map(|entry| entry.user);
+                    // Whoever helps a household finds it by name; who else works here is for
+                    // those who decide on people.
+                    match user.filter(|user| sees_colleagues || user.role == Role::Household) {
+                        Some(user) => user.devices,
+                        None => continue,
                     }
                 }
             };
