@@ -97,15 +97,12 @@ test("an invitation works once", async () => {
   await second.leave();
 });
 
-test("a passkey signs in without a password", async () => {
-  // Passkeys belong to a name, so the console is visited by one.
-  const origin = world.server.origin.replace("127.0.0.1", "localhost");
-  const link = await invite(`key-${Date.now()}`, "operator");
+// A browser with an authenticator in software that says yes by itself.
+async function withAuthenticator(origin) {
   const visitor = await world.browser.visitor(origin);
-  const { page } = visitor;
-  const devtools = await visitor.context.newCDPSession(page);
+  const devtools = await visitor.context.newCDPSession(visitor.page);
   await devtools.send("WebAuthn.enable");
-  await devtools.send("WebAuthn.addVirtualAuthenticator", {
+  const { authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
     options: {
       protocol: "ctap2",
       transport: "internal",
@@ -115,11 +112,51 @@ test("a passkey signs in without a password", async () => {
       automaticPresenceSimulation: true,
     },
   });
+  return { visitor, send: (verb, rest = {}) => devtools.send(verb, { authenticatorId, ...rest }) };
+}
+
+test("a passkey signs in without a password", async () => {
+  // Passkeys belong to a name, so the console is visited by one.
+  const origin = world.server.origin.replace("127.0.0.1", "localhost");
+  const link = await invite(`key-${Date.now()}`, "operator");
+  const { visitor } = await withAuthenticator(origin);
+  const { page } = visitor;
   await visitor.goto(link);
   await page.getByRole("button", { name: /passkey/i }).click();
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Use a passkey" }).click();
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await visitor.leave();
+});
+
+test("a copied passkey and one that asks nobody sign nobody in", async () => {
+  const origin = world.server.origin.replace("127.0.0.1", "localhost");
+  const link = await invite(`copy-${Date.now()}`, "support");
+  const { visitor, send } = await withAuthenticator(origin);
+  const { page } = visitor;
+  const use = () => page.getByRole("button", { name: "Use a passkey" }).click();
+  const told = (words) => page.getByRole("status").filter({ hasText: words }).waitFor();
+  visitor.expect(/401/);
+  await visitor.goto(link);
+  await page.getByRole("button", { name: /passkey/i }).click();
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await use();
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  const [credential] = (await send("WebAuthn.getCredentials")).credentials;
+  await send("WebAuthn.clearCredentials");
+  await send("WebAuthn.addCredential", { credential: { ...credential, signCount: 0 } });
+  await use();
+  await told("has been copied");
+  await send("WebAuthn.clearCredentials");
+  await send("WebAuthn.addCredential", { credential: { ...credential, signCount: 100 } });
+  await send("WebAuthn.setUserVerified", { isUserVerified: false });
+  await use();
+  await told("Try again");
+  await send("WebAuthn.setUserVerified", { isUserVerified: true });
+  await use();
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
   await visitor.leave();
 });

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use axle_domain::port::{
-    CommandStore, Counters, DeviceFilter, DeviceRegistry, Projected, ReportedState, TokenStore,
-    UploadReceipt,
+    CommandStore, Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected,
+    ReportedState, SessionStore, TokenStore, UploadReceipt, UserStore,
 };
 use axle_domain::{
-    Certificate, CommandStatus, FieldKey, Fingerprint, Kind, LatestValue, Offset, OwnedValue,
-    QuarantineId, QuarantineItem, QuarantineState, Reply, Scope, Token, TokenHash, UploadId,
+    Certificate, CommandStatus, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
+    OwnedValue, Passkey, QuarantineId, QuarantineItem, QuarantineState, Reply, Scope, SecretHash,
+    Session, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
-use axle_testkit::conformance::state::{at, command, device, device_id, step};
+use axle_testkit::conformance::state::{at, command, device, device_id, step, user};
 use rusqlite::Connection;
 
 use crate::place::Folder;
@@ -120,13 +121,57 @@ async fn check(state: &SqliteState) {
     assert_eq!(state.position().await.unwrap(), Offset(42));
 }
 
+fn passkey() -> Passkey {
+    Passkey {
+        id: vec![1, 2, 3],
+        user: user("anna").name,
+        public_key: vec![0xa0],
+        sign_count: 7,
+        label: "phone".to_owned(),
+        created_at: at(1),
+        last_used_at: Some(at(2)),
+    }
+}
+
+fn session() -> Session {
+    let user = Some(user("anna").name);
+    Session { hash: SecretHash([3; 32]), user, created_at: at(1), last_used_at: at(2) }
+}
+
+fn invitation() -> Invitation {
+    Invitation { hash: SecretHash([4; 32]), user: user("anna").name, expires_at: at(9) }
+}
+
+/// What came with version 2.
+async fn fill_people(state: &SqliteState) {
+    state.create_user(user("anna")).await.unwrap();
+    state.put_password(&user("anna").name, Some("$argon2id$…".to_owned())).await.unwrap();
+    state.add_passkey(passkey()).await.unwrap();
+    state.create_session(session()).await.unwrap();
+    state.put_invitation(invitation()).await.unwrap();
+}
+
+async fn check_people(state: &SqliteState) {
+    let anna = user("anna");
+    let entry = state.find_user(&anna.name).await.unwrap().unwrap();
+    assert_eq!((entry.has_password, entry.passkey_count, &entry.user), (true, 1, &anna));
+    let hash = state.find_password(&anna.name).await.unwrap();
+    assert_eq!(hash.as_deref(), Some("$argon2id$…"));
+    assert_eq!(state.list_passkeys(&anna.name).await.unwrap(), [passkey()]);
+    let found = state.find_session(session().hash).await.unwrap();
+    assert_eq!(found, Some((session(), Some(anna))));
+    assert_eq!(state.find_invitation(invitation().hash).await.unwrap(), Some(invitation()));
+}
+
 /// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
 #[tokio::test]
 async fn reads_what_it_has_written() {
     let folder = Folder::new();
     fill(&folder.state()).await;
+    fill_people(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
+    check_people(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
