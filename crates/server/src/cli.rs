@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use master::{
-    ComponentCommand, ComponentListArgs, FeedAcceptArgs, FeedCheckArgs, FeedCommand,
-    FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
+    ComponentCommand, ComponentListArgs, DeviceImportArgs, FeedAcceptArgs, FeedCheckArgs,
+    FeedCommand, FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
 };
 pub use user::{UserAddArgs, UserCommand, UserRole};
 
@@ -191,6 +191,8 @@ pub struct Target {
 pub enum DeviceCommand {
     /// Register a device; write its key, its certificate and the authority's.
     Add(DeviceAddArgs),
+    /// Register many devices from a CSV file; all of it is checked before anything changes.
+    Import(DeviceImportArgs),
     /// List devices.
     List(ListArgs),
     /// Show a device and its latest values.

@@ -94,7 +94,7 @@ fn hits(text: &str, found: &[Found], viewer: &Viewer) -> Markup {
             ),
             _ => empty(
                 "Nothing matches",
-                html! { p { "Nothing is like " code { (text) } ". Try fewer characters, or "
+                html! { p { "Nothing is like that. Try fewer characters, or "
                 a href="/devices" { "look through the devices" } "." } },
             ),
         };

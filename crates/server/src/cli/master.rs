@@ -1,4 +1,4 @@
-//! `axle feed …` and `axle component …`.
+//! `axle feed …`, `axle component …` and `axle device import`.
 
 use std::path::PathBuf;
 
@@ -133,6 +133,23 @@ pub struct ComponentListArgs {
     /// in_use, spare, remanufactured or recycled.
     #[arg(long, value_parser = ["in_use", "spare", "remanufactured", "recycled"])]
     pub status: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// A file of devices.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceImportArgs {
+    /// CSV: a first line with the columns `id`, `kind`, `name` and `model`, in any order, of
+    /// which `id` must be there.
+    pub file: PathBuf,
+    /// Also issue a certificate for each new device, and write keys and certificates here.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

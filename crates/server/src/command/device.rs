@@ -1,5 +1,7 @@
 //! `axle device`: the registry, with the server running or stopped.
 
+mod import;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) async fn run(command: DeviceCommand) -> Result<(), Failure> {
     match command {
         DeviceCommand::Add(args) => add(args).await,
+        DeviceCommand::Import(args) => import::run(args).await,
         DeviceCommand::List(args) => list(args).await,
         DeviceCommand::Show(args) => show(args).await,
         DeviceCommand::Connections(args) => super::connections::of_device(args).await,

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod connection_journal;
+mod feed_model;
 mod format;
 mod model;
 mod place;
