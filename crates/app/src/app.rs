@@ -19,6 +19,7 @@ use crate::fleet_map::FleetMap;
 use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
 use crate::project::Projector;
+use crate::quality::Quality;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::registry::Registry;
@@ -114,6 +115,8 @@ pub struct App {
     pub fleet_map: Arc<FleetMap>,
     /// Rides.
     pub rides: Rides,
+    /// How good the data is.
+    pub quality: Quality,
     /// What was set aside.
     pub quarantine: Quarantine,
     /// From the log to where it is shown.
@@ -186,6 +189,12 @@ impl App {
             rides: Rides::new(store, Arc::clone(&reported)),
             queries: Queries::new(&ports, Arc::clone(&schemas)),
             fleet_map,
+            quality: Quality::new(
+                Arc::clone(&ports.store),
+                Arc::clone(&reported),
+                Arc::clone(&clock),
+                Arc::clone(&schemas),
+            ),
             quarantine: Quarantine::new(log, reported, clock, Arc::clone(&schemas)),
             registry,
             dispatch,

@@ -21,6 +21,7 @@ mod metrics;
 mod password;
 mod principal;
 mod project;
+mod quality;
 mod quarantine;
 mod query;
 mod random;
@@ -52,6 +53,9 @@ pub use metrics::DoorMetrics;
 pub use password::Password;
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
+pub use quality::{
+    ClockQuality, CodeQuality, DayQuality, FieldQuality, Quality, QualityReport, quarantine_advice,
+};
 pub use quarantine::{Mend, Quarantine};
 pub use query::{DeviceState, Queries};
 pub use registry::{PresentedCertificate, Registry};

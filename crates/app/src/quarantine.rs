@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog, ReportedState};
 use axle_domain::{
-    DeviceId, Error, Kind, Message, Offset, QuarantineId, QuarantineItem, QuarantineState, Schemas,
-    Source, Timestamp, limit,
+    DeviceId, Error, Kind, Message, Offset, QuarantineCount, QuarantineFilter, QuarantineId,
+    QuarantineItem, QuarantineState, Schemas, Source, Timestamp, limit,
 };
 
 use crate::decode::{Decoded, decode};
@@ -47,7 +47,25 @@ impl Quarantine {
         before: Option<QuarantineId>,
         limit: usize,
     ) -> Result<Vec<QuarantineItem>, Error> {
-        self.reported.quarantined(device, before, limit.min(limit::PAGE_ITEMS_MAX)).await
+        let device = device.cloned();
+        self.search(QuarantineFilter { device, before, limit, ..QuarantineFilter::default() }).await
+    }
+
+    /// Items of what is asked, newest first.
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn search(&self, filter: QuarantineFilter) -> Result<Vec<QuarantineItem>, Error> {
+        let limit = filter.limit.min(limit::PAGE_ITEMS_MAX);
+        self.reported.list_quarantined(QuarantineFilter { limit, ..filter }).await
+    }
+
+    /// How many items there are of each code.
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn counts(&self) -> Result<Vec<QuarantineCount>, Error> {
+        self.reported.count_quarantined().await
     }
 
     /// One item.

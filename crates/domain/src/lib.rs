@@ -47,7 +47,9 @@ pub use id::{
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Message, Offset, Source};
-pub use quarantine::{QuarantineId, QuarantineItem, QuarantineState};
+pub use quarantine::{
+    QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
+};
 pub use row::{Row, Value};
 pub use row_batch::{Column, Dictionary, FloatColumn, RowBatch, TextColumn};
 pub use schema::{Field, FieldKind, Schemas, StreamSchema};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Offset, Timestamp};
+use crate::{DeviceId, Offset, StreamName, Timestamp};
 
 /// The place of a quarantined item: its message's offset in the log and its index within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,4 +63,32 @@ pub struct QuarantineItem {
     pub sent_at: Option<Timestamp>,
     /// Whether it still waits.
     pub state: QuarantineState,
+}
+
+/// Which quarantined items to list; all that are given must fit.
+#[derive(Clone, Debug, Default)]
+pub struct QuarantineFilter {
+    /// Only of this device.
+    pub device: Option<DeviceId>,
+    /// Only with this code.
+    pub code: Option<String>,
+    /// Only of this stream.
+    pub stream: Option<StreamName>,
+    /// Only in this state.
+    pub state: Option<QuarantineState>,
+    /// Only older ones, for the next page.
+    pub before: Option<QuarantineId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// How many items there are of one code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineCount {
+    /// The code.
+    pub code: String,
+    /// Items that nobody has replayed.
+    pub waiting: u64,
+    /// Items that were replayed.
+    pub replayed: u64,
 }

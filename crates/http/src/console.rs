@@ -9,6 +9,7 @@ mod account;
 mod asset;
 mod basemap;
 mod components;
+mod connections;
 mod device;
 mod devices;
 mod energy;
@@ -23,6 +24,8 @@ mod map;
 mod overview;
 mod passkey;
 mod people;
+mod quality;
+mod quarantine;
 mod query;
 mod search;
 mod session;
@@ -60,6 +63,12 @@ pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/energy", get(energy::list))
         .route("/energy/{device}", get(energy::get))
         .route("/energy/{device}/now", get(energy::now))
+        .route("/connections", get(connections::get))
+        .route("/quality", get(quality::get))
+        .route("/quarantine", get(quarantine::get))
+        .route("/quarantine/replay", post(quarantine::replay_all))
+        .route("/quarantine/{id}", get(quarantine::get_item))
+        .route("/quarantine/{id}/replay", post(quarantine::replay_item))
         .route("/system", get(system::get))
         .route("/live/system", get(system::live))
         .route("/devices/{id}/charts", get(device::charts::get))

@@ -10,6 +10,7 @@ mod events;
 mod feeds;
 mod instance;
 mod map;
+mod quality;
 mod quarantine;
 mod query;
 mod search;
@@ -62,6 +63,7 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&commands::CANCEL, commands::cancel),
         route(&connections::OF_DEVICE, connections::of_device),
         route(&connections::LIST, connections::list_all),
+        route(&quality::GET, quality::get),
         route(&quarantine::LIST, quarantine::list),
         route(&quarantine::GET, quarantine::get),
         route(&quarantine::REPLAY, quarantine::replay),

@@ -3,11 +3,13 @@
 mod latest;
 mod quarantine;
 mod receipt;
+mod silent;
 
 use async_trait::async_trait;
 use axle_domain::port::{Counters, Projected, ReportedState, UploadReceipt};
 use axle_domain::{
-    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineId, QuarantineItem, Timestamp,
+    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineCount, QuarantineFilter,
+    QuarantineId, QuarantineItem, Timestamp,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -48,15 +50,23 @@ impl ReportedState for SqliteState {
         .await
     }
 
-    async fn quarantined(
+    async fn list_quarantined(
         &self,
-        device: Option<&DeviceId>,
-        before: Option<QuarantineId>,
-        limit: usize,
+        filter: QuarantineFilter,
     ) -> Result<Vec<QuarantineItem>, Error> {
-        let device = device.cloned();
-        self.read(move |connection| quarantine::list(connection, device.as_ref(), before, limit))
-            .await
+        self.read(move |connection| quarantine::list(connection, &filter)).await
+    }
+
+    async fn count_quarantined(&self) -> Result<Vec<QuarantineCount>, Error> {
+        self.read(quarantine::count_codes).await
+    }
+
+    async fn list_silent(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error> {
+        self.read(move |connection| silent::list(connection, since, limit)).await
     }
 
     async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error> {

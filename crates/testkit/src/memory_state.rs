@@ -15,9 +15,9 @@ use axle_domain::port::{
     UploadReceipt,
 };
 use axle_domain::{
-    Certificate, Command, CommandId, Device, DeviceId, Error, FieldKey, Fingerprint, Kind,
-    LatestValue, Offset, QuarantineId, QuarantineItem, QuarantineState, Timestamp, Token,
-    TokenHash, Transition, limit,
+    Certificate, Command, CommandId, Device, DeviceId, DeviceStatus, Error, FieldKey, Fingerprint,
+    Kind, LatestValue, Offset, QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem,
+    QuarantineState, Timestamp, Token, TokenHash, Transition, limit,
 };
 
 /// All state ports over maps in memory.
@@ -293,19 +293,52 @@ impl ReportedState for MemoryState {
         Ok((values, devices.last().map(|last| (*last).clone())))
     }
 
-    async fn quarantined(
+    async fn list_quarantined(
         &self,
-        device: Option<&DeviceId>,
-        before: Option<QuarantineId>,
-        limit: usize,
+        filter: QuarantineFilter,
     ) -> Result<Vec<QuarantineItem>, Error> {
         let contents = self.contents();
         let newest_first = contents.quarantine.values().rev();
         let wanted = newest_first.filter(|item| {
-            device.is_none_or(|device| item.device == device.as_str())
-                && before.is_none_or(|before| item.id < before)
+            filter.device.as_ref().is_none_or(|device| item.device == device.as_str())
+                && filter.code.as_ref().is_none_or(|code| item.code == *code)
+                && filter.stream.as_ref().is_none_or(|stream| item.stream == stream.as_str())
+                && filter.state.is_none_or(|state| item.state == state)
+                && filter.before.is_none_or(|before| item.id < before)
         });
-        Ok(wanted.take(limit).cloned().collect())
+        Ok(wanted.take(filter.limit).cloned().collect())
+    }
+
+    async fn count_quarantined(&self) -> Result<Vec<QuarantineCount>, Error> {
+        let contents = self.contents();
+        let mut counts: BTreeMap<&str, QuarantineCount> = BTreeMap::new();
+        for item in contents.quarantine.values() {
+            let (code, waiting, replayed) = (item.code.clone(), 0, 0);
+            let new = QuarantineCount { code, waiting, replayed };
+            let count = counts.entry(&item.code).or_insert(new);
+            match item.state {
+                QuarantineState::Waiting => count.waiting += 1,
+                QuarantineState::Replayed => count.replayed += 1,
+            }
+        }
+        Ok(counts.into_values().collect())
+    }
+
+    async fn list_silent(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error> {
+        let contents = self.contents();
+        let active = contents.devices.values().filter(|it| it.status == DeviceStatus::Active);
+        let mut silent: Vec<_> = active
+            .map(|device| (device.id.clone(), contents.last_seen.get(&device.id).copied()))
+            .filter(|(_, seen)| seen.is_none_or(|seen| seen < since))
+            .collect();
+        silent.sort_by_key(|(_, seen)| std::cmp::Reverse(*seen));
+        let count = silent.len() as u64;
+        silent.truncate(limit);
+        Ok((silent, count))
     }
 
     async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error> {

@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineId, QuarantineItem, Reply, Timestamp,
-    UploadId,
+    DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineCount, QuarantineFilter,
+    QuarantineId, QuarantineItem, Reply, Timestamp, UploadId,
 };
 
 /// The law of the door in rows: `received = stored + quarantined + rejected + shed`.
@@ -109,13 +109,22 @@ pub trait ReportedState: Send + Sync {
         devices_max: usize,
     ) -> Result<(Vec<LatestValue>, Option<DeviceId>), Error>;
 
-    /// Quarantined items, newest first, before a given one; of one device, or of all.
-    async fn quarantined(
+    /// Quarantined items, newest first.
+    async fn list_quarantined(
         &self,
-        device: Option<&DeviceId>,
-        before: Option<QuarantineId>,
-        limit: usize,
+        filter: QuarantineFilter,
     ) -> Result<Vec<QuarantineItem>, Error>;
+
+    /// How many items there are of each code, by code.
+    async fn count_quarantined(&self) -> Result<Vec<QuarantineCount>, Error>;
+
+    /// Active devices of the registry that were not heard of since a moment, those that were heard
+    /// of last first, then those that never were, at most `limit`; and how many there are in all.
+    async fn list_silent(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error>;
 
     /// One quarantined item.
     async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error>;

@@ -21,6 +21,7 @@ use maud::html;
 
 use crate::answer::encode;
 use crate::api::Api;
+use crate::console::connections;
 use crate::console::layout::{Nav, page};
 use crate::console::viewer::Viewer;
 use crate::problem::Problem;
@@ -42,10 +43,12 @@ pub(super) async fn get(
     let commands = commands::read(&api, &device.id).await?;
     let items = quarantine::read(&api, &device.id).await?;
     let lines = tail::recent(&api, &device.id).await;
+    let connections = connections::section(&api, &device.id).await?;
     let sections = [
         values::section(&state),
         charts,
         ride.as_ref().map(ride::section).unwrap_or_default(),
+        connections,
         commands::section(&viewer, &device.id, &commands),
         components::section(&installed, state.now, is_staff),
         tail::section(&device.id, &lines),

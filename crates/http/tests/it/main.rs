@@ -13,6 +13,7 @@ mod bad_input;
 mod client;
 mod connections;
 mod console;
+mod desk;
 mod device_page;
 mod energy;
 mod events;

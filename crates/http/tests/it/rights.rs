@@ -74,7 +74,7 @@ fn expected(operation: &str) -> [u16; 6] {
         "getMap" => [401, 200, 403, 200, 200, 200],
         "followEvents" => [401, 200, 403, 200, 200, 200],
         "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine"
-        | "listConnections" | "getSystem" => [401, 403, 403, 403, 403, 200],
+        | "listConnections" | "getSystem" | "getQuality" => [401, 403, 403, 403, 403, 200],
         "deleteDevice" => [401, 403, 403, 403, 403, 204],
         "createCertificate" | "createToken" | "createLoginLink" | "createUser" | "inviteUser" => {
             [401, 403, 403, 403, 403, 201]

@@ -1,7 +1,11 @@
 //! Quarantined items. All are kept until a person decides otherwise.
 
-use axle_domain::{DeviceId, Offset, QuarantineId, QuarantineItem, QuarantineState, Timestamp};
-use rusqlite::{Connection, Row, params};
+use axle_domain::{
+    Offset, QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
+    Timestamp,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::count;
 use crate::device::signed;
@@ -21,10 +25,6 @@ pub(super) fn add(connection: &Connection, items: &[QuarantineItem]) -> Result<(
          ON CONFLICT (log_offset, item_index) DO NOTHING",
     )?;
     for item in items {
-        let state = match item.state {
-            QuarantineState::Waiting => WAITING,
-            QuarantineState::Replayed => REPLAYED,
-        };
         statement.execute(params![
             signed(item.id.offset.0),
             item.id.index,
@@ -37,7 +37,7 @@ pub(super) fn add(connection: &Connection, items: &[QuarantineItem]) -> Result<(
             item.payload,
             item.received_at.0,
             item.sent_at.map(|time| time.0),
-            state,
+            word(item.state),
         ])?;
     }
     Ok(())
@@ -55,25 +55,49 @@ pub(super) fn mark_replayed(connection: &Connection, ids: &[QuarantineId]) -> Re
 
 pub(super) fn list(
     connection: &Connection,
-    device: Option<&DeviceId>,
-    before: Option<QuarantineId>,
-    limit: usize,
+    filter: &QuarantineFilter,
 ) -> Result<Vec<QuarantineItem>, Failure> {
-    let sql = match device {
-        Some(_) => format!(
-            "{ITEM} WHERE device = ?1 AND (log_offset, item_index) < (?2, ?3)
-             ORDER BY log_offset DESC, item_index DESC LIMIT ?4"
-        ),
-        None => format!(
-            "{ITEM} WHERE ?1 IS NULL AND (log_offset, item_index) < (?2, ?3)
-             ORDER BY log_offset DESC, item_index DESC LIMIT ?4"
-        ),
+    let mut sql = format!("{ITEM} WHERE (log_offset, item_index) < (?, ?)");
+    let before = filter.before.map_or((i64::MAX, 0), |id| (signed(id.offset.0), id.index));
+    let mut keys = vec![Value::Integer(before.0), Value::Integer(i64::from(before.1))];
+    let mut demand = |column: &str, text: &str| {
+        sql.push_str(&format!(" AND {column} = ?"));
+        keys.push(Value::Text(text.to_owned()));
     };
-    let (offset, index) = before.map_or((i64::MAX, 0), |id| (signed(id.offset.0), id.index));
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    if let Some(device) = &filter.device {
+        demand("device", device.as_str());
+    }
+    if let Some(code) = &filter.code {
+        demand("code", code);
+    }
+    if let Some(stream) = &filter.stream {
+        demand("stream", stream.as_str());
+    }
+    if let Some(state) = filter.state {
+        demand("state", word(state));
+    }
+    sql.push_str(" ORDER BY log_offset DESC, item_index DESC LIMIT ?");
+    keys.push(Value::Integer(i64::try_from(filter.limit).unwrap_or(i64::MAX)));
     let mut statement = connection.prepare_cached(&sql)?;
-    let device = device.map(DeviceId::as_str);
-    statement.query_and_then(params![device, offset, index, limit], item)?.collect()
+    statement.query_and_then(params_from_iter(keys), item)?.collect()
+}
+
+pub(super) fn count_codes(connection: &Connection) -> Result<Vec<QuarantineCount>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT code, count(*) FILTER (WHERE state = ?1), count(*) FILTER (WHERE state = ?2)
+         FROM quarantine GROUP BY code ORDER BY code",
+    )?;
+    let counted = |row: &Row<'_>| {
+        Ok(QuarantineCount { code: row.get(0)?, waiting: count(row, 1)?, replayed: count(row, 2)? })
+    };
+    statement.query_and_then([WAITING, REPLAYED], counted)?.collect()
+}
+
+fn word(state: QuarantineState) -> &'static str {
+    match state {
+        QuarantineState::Waiting => WAITING,
+        QuarantineState::Replayed => REPLAYED,
+    }
 }
 
 pub(super) fn find(

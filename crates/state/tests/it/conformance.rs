@@ -207,6 +207,8 @@ mod command_store {
 mod reported_state {
     use axle_testkit::conformance::state::reported_state as suite;
 
+    use axle_testkit::memory_state::MemoryState;
+
     use crate::place::Folder;
 
     #[tokio::test]
@@ -242,6 +244,18 @@ mod reported_state {
     async fn an_answer_goes_through_the_law_of_the_command() {
         let folder = Folder::new();
         suite::an_answer_goes_through_the_law_of_the_command(&folder.state()).await;
+    }
+
+    #[tokio::test]
+    async fn quarantine_is_found_and_counted_by_code() {
+        suite::quarantine_is_found_and_counted_by_code(&Folder::new().state()).await;
+        suite::quarantine_is_found_and_counted_by_code(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn active_devices_that_were_not_heard_of_are_listed() {
+        suite::active_devices_that_were_not_heard_of_are_listed(&Folder::new().state()).await;
+        suite::active_devices_that_were_not_heard_of_are_listed(&MemoryState::new()).await;
     }
 
     #[tokio::test]

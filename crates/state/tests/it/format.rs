@@ -8,8 +8,8 @@ use axle_domain::port::{
 };
 use axle_domain::{
     Certificate, CommandStatus, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
-    OwnedValue, Passkey, QuarantineId, QuarantineItem, QuarantineState, Reply, Scope, SecretHash,
-    Session, Token, TokenHash, UploadId,
+    OwnedValue, Passkey, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState, Reply,
+    Scope, SecretHash, Session, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
 use axle_testkit::conformance::state::{at, command, device, device_id, step, user};
@@ -114,7 +114,9 @@ async fn check(state: &SqliteState) {
     assert_eq!(state.open_commands(&b).await.unwrap(), std::slice::from_ref(&waiting));
     assert_eq!(state.list_commands(&b, 10).await.unwrap(), [waiting, answered]);
     assert_eq!(state.latest(&b).await.unwrap(), (expected.latest, Some(at(2))));
-    assert_eq!(state.quarantined(Some(&b), None, 10).await.unwrap(), expected.quarantined);
+    let of_b =
+        QuarantineFilter { device: Some(b.clone()), limit: 10, ..QuarantineFilter::default() };
+    assert_eq!(state.list_quarantined(of_b).await.unwrap(), expected.quarantined);
     let receipt = state.find_receipt("t-1", "k").await.unwrap();
     assert_eq!(receipt.as_ref(), expected.receipts.first());
     assert_eq!(state.counters().await.unwrap(), expected.counted);

@@ -9,11 +9,11 @@
 
 use axle_domain::port::{Counters, Projected, UploadReceipt};
 use axle_domain::{
-    CommandStatus, FieldKey, LatestValue, Offset, OwnedValue, QuarantineId, QuarantineItem,
-    QuarantineState, Reply, UploadId,
+    CommandStatus, DeviceId, Error, FieldKey, LatestValue, Offset, OwnedValue, QuarantineFilter,
+    QuarantineId, QuarantineItem, QuarantineState, Reply, StreamName, UploadId,
 };
 
-use super::{Place, State, at, command, device_id};
+use super::{Place, State, at, command, device, device_id};
 
 fn value(device: &str, field: &str, value: OwnedValue, time: i64, received_at: i64) -> LatestValue {
     LatestValue {
@@ -102,7 +102,7 @@ pub async fn a_stretch_and_its_position_are_durable_together(place: &dyn Place) 
     assert_eq!(seen, (vec![number(7.5, 1, 2)], Some(at(2))));
     let mut replayed = item(3, 1, "b-1");
     replayed.state = QuarantineState::Replayed;
-    let seen = state.quarantined(None, None, 10).await.unwrap();
+    let seen = quarantined(&*state, None, None, 10).await.unwrap();
     assert_eq!(seen, [replayed, item(3, 0, "b-1")]);
     let seen = state.find_receipt("t-1", "k").await.unwrap();
     assert_eq!(seen, Some(receipt("k", "u-1")));
@@ -120,7 +120,7 @@ pub async fn a_stretch_that_is_not_beyond_the_position_changes_nothing(state: &d
         assert_eq!(state.position().await.unwrap(), Offset(9));
         assert_eq!(state.counters().await.unwrap(), Counters::default());
         assert_eq!(state.latest(&device_id("b-1")).await.unwrap(), (vec![], None));
-        assert_eq!(state.quarantined(None, None, 10).await.unwrap(), []);
+        assert_eq!(quarantined(state, None, None, 10).await.unwrap(), []);
         assert_eq!(state.find_receipt("t-1", "k").await.unwrap(), None);
         let seen = state.find_command(&command("k-1", "b-1").id).await.unwrap();
         assert_eq!(seen, Some(command("k-1", "b-1")));
@@ -235,7 +235,69 @@ pub async fn an_answer_goes_through_the_law_of_the_command(state: &dyn State) {
     assert_eq!(state.overdue(at(100), 10).await.unwrap(), []);
 }
 
-/// Clause 5, and the order and the pages of `quarantined`.
+async fn quarantined(
+    state: &dyn State,
+    device: Option<&DeviceId>,
+    before: Option<QuarantineId>,
+    limit: usize,
+) -> Result<Vec<QuarantineItem>, Error> {
+    let device = device.cloned();
+    let filter = QuarantineFilter { device, before, limit, ..QuarantineFilter::default() };
+    state.list_quarantined(filter).await
+}
+
+/// `list_quarantined` by what is asked, and `count_quarantined`.
+pub async fn quarantine_is_found_and_counted_by_code(state: &dyn State) {
+    let coded = |offset, code: &str, stream: &str| {
+        let mut item = item(offset, 0, "b-1");
+        (item.code, item.stream) = (code.to_owned(), stream.to_owned());
+        item
+    };
+    let items =
+        vec![coded(1, "time.past", "ride"), coded(2, "a", "ride"), coded(3, "time.past", "status")];
+    let replayed = vec![QuarantineId { offset: Offset(3), index: 0 }];
+    state.commit(Projected { quarantined: items, ..through(4) }).await.unwrap();
+    state.commit(Projected { replayed, ..through(5) }).await.unwrap();
+    let all = QuarantineFilter { limit: 9, ..QuarantineFilter::default() };
+    let (code, stream) = (Some("time.past".to_owned()), StreamName::parse("ride").ok());
+    let waiting = Some(QuarantineState::Waiting);
+    for (filter, ids) in [
+        (QuarantineFilter { code: code.clone(), ..all.clone() }, vec!["q-3-0", "q-1-0"]),
+        (QuarantineFilter { stream, ..all.clone() }, vec!["q-2-0", "q-1-0"]),
+        (QuarantineFilter { state: waiting, ..all.clone() }, vec!["q-2-0", "q-1-0"]),
+        (QuarantineFilter { code, state: waiting, ..all }, vec!["q-1-0"]),
+    ] {
+        let seen = state.list_quarantined(filter).await.unwrap();
+        let seen: Vec<_> = seen.iter().map(|item| item.id.to_string()).collect();
+        assert_eq!(seen, ids);
+    }
+    let counts = state.count_quarantined().await.unwrap();
+    let counts: Vec<_> =
+        counts.iter().map(|it| (it.code.as_str(), it.waiting, it.replayed)).collect();
+    assert_eq!(counts, [("a", 1, 0), ("time.past", 1, 1)]);
+}
+
+/// `list_silent`.
+pub async fn active_devices_that_were_not_heard_of_are_listed(state: &dyn State) {
+    for id in ["never", "long-ago", "longer-ago", "just-now", "gone"] {
+        state.create_device(device(id)).await.unwrap();
+    }
+    let status = axle_domain::DeviceStatus::Revoked;
+    state
+        .update_device(axle_domain::Device { status, version: 2, ..device("gone") })
+        .await
+        .unwrap();
+    let seen = |id, seconds| (device_id(id), at(seconds));
+    let last_seen = vec![seen("long-ago", 5), seen("longer-ago", 1), seen("just-now", 60)];
+    state.commit(Projected { last_seen, ..through(1) }).await.unwrap();
+    let (silent, count) = state.list_silent(at(60), 2).await.unwrap();
+    let expected = [(device_id("long-ago"), Some(at(5))), (device_id("longer-ago"), Some(at(1)))];
+    assert_eq!((silent.as_slice(), count), (&expected[..], 3));
+    let (silent, _) = state.list_silent(at(0), 9).await.unwrap();
+    assert_eq!(silent, [(device_id("never"), None)]);
+}
+
+/// Clause 5, and the order and the pages of `list_quarantined`.
 pub async fn quarantine_lists_newest_first_and_keeps_what_it_knows(state: &dyn State) {
     let items = vec![item(3, 1, "b-1"), item(10, 0, "b-2"), item(3, 0, "b-1"), item(9, 2, "")];
     state.commit(Projected { quarantined: items, ..through(11) }).await.unwrap();
@@ -246,16 +308,16 @@ pub async fn quarantine_lists_newest_first_and_keeps_what_it_knows(state: &dyn S
     let replayed = vec![known, unknown];
     state.commit(Projected { quarantined: vec![again], replayed, ..through(12) }).await.unwrap();
 
-    let all = state.quarantined(None, None, 10).await.unwrap();
+    let all = quarantined(state, None, None, 10).await.unwrap();
     let ids: Vec<_> = all.iter().map(|item| item.id.to_string()).collect();
     assert_eq!(ids, ["q-10-0", "q-9-2", "q-3-1", "q-3-0"]);
     assert_eq!(all[0].state, QuarantineState::Replayed);
     assert_eq!(all[1..], [item(9, 2, ""), item(3, 1, "b-1"), item(3, 0, "b-1")]);
-    assert_eq!(state.quarantined(None, None, 2).await.unwrap(), all[..2]);
-    assert_eq!(state.quarantined(None, Some(all[1].id), 10).await.unwrap(), all[2..]);
+    assert_eq!(quarantined(state, None, None, 2).await.unwrap(), all[..2]);
+    assert_eq!(quarantined(state, None, Some(all[1].id), 10).await.unwrap(), all[2..]);
     let device = device_id("b-1");
-    assert_eq!(state.quarantined(Some(&device), None, 10).await.unwrap(), all[2..]);
-    assert_eq!(state.quarantined(Some(&device), Some(all[2].id), 9).await.unwrap(), all[3..]);
+    assert_eq!(quarantined(state, Some(&device), None, 10).await.unwrap(), all[2..]);
+    assert_eq!(quarantined(state, Some(&device), Some(all[2].id), 9).await.unwrap(), all[3..]);
     assert_eq!(state.find_quarantined(known).await.unwrap().as_ref(), all.first());
     assert_eq!(state.find_quarantined(unknown).await.unwrap(), None);
 }

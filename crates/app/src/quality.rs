@@ -1,0 +1,312 @@
+//! How good the data is, by stream and day: what the store's SQL says, asked once for all who
+//! look, and what the state knows of quarantine and silence.
+
+mod advice;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axle_domain::port::{
+    Answer, AnswerFormat, Cell, Clock, Query, QueryLimits, ReportedState, TelemetryStore,
+    Visibility,
+};
+use axle_domain::{
+    DeviceId, Error, FieldKind, QuarantineFilter, QuarantineId, QuarantineState, Schemas,
+    StreamSchema, Timestamp,
+};
+use tokio::sync::Mutex;
+
+pub use advice::quarantine_advice;
+
+/// How long an answer is given again.
+const KEPT_FOR: Duration = Duration::from_secs(15);
+/// Devices of each list.
+const DEVICES_MAX: usize = 10;
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+/// Rows of one stream on one day, by how far their time can be trusted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DayQuality {
+    /// The stream.
+    pub stream: String,
+    /// Midnight, UTC.
+    pub day: Timestamp,
+    /// Rows.
+    pub rows: u64,
+    /// Of these by the word of their quality.
+    pub by_quality: BTreeMap<String, u64>,
+}
+
+/// What was set aside for one reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CodeQuality {
+    /// The reason.
+    pub code: String,
+    /// Items that wait for a person.
+    pub waiting: u64,
+    /// Items that were replayed.
+    pub replayed: u64,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// The newest item that waits, and why it does.
+    pub example: Option<(QuarantineId, String)>,
+}
+
+/// A device whose clock is off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClockQuality {
+    /// The device.
+    pub device: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Share of rows whose time was corrected, lies ahead or is unknown.
+    pub doubtful_share: f64,
+    /// Half of its rows came further than so many seconds from the time they claim.
+    pub median_off_s: f64,
+}
+
+/// How often a field was there, and what it held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldQuality {
+    /// The stream.
+    pub stream: String,
+    /// The field.
+    pub field: &'static str,
+    /// Rows of the stream.
+    pub rows: u64,
+    /// Rows without the field.
+    pub missing: u64,
+    /// The least and the greatest number; `None` for other kinds and where there was none.
+    pub range: Option<(f64, f64)>,
+    /// What is possible; beyond is quarantined as `field.range`.
+    pub allowed: Option<(f64, f64)>,
+}
+
+/// How good the data is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QualityReport {
+    /// When this was found out.
+    pub at: Timestamp,
+    /// Days that were looked at, today included.
+    pub days: u32,
+    /// Streams and days that have rows, the newest first.
+    pub streams: Vec<DayQuality>,
+    /// Rows that merged into an equal one, of all streams since the beginning.
+    pub collapsed_rows: u64,
+    /// What was set aside, the most frequent first.
+    pub quarantine: Vec<CodeQuality>,
+    /// Devices with the worst clocks, the worst first.
+    pub clocks: Vec<ClockQuality>,
+    /// Fields that are missing from some rows, the most often missing first.
+    pub fields: Vec<FieldQuality>,
+    /// Devices that were not heard of for a day, and how many.
+    pub silent_day: (Vec<(DeviceId, Option<Timestamp>)>, u64),
+    /// How many of them were not heard of for seven days.
+    pub silent_week: u64,
+    /// What could not be found out, and why.
+    pub unknown: Vec<String>,
+}
+
+/// The desk that knows how good the data is.
+pub struct Quality {
+    store: Arc<dyn TelemetryStore>,
+    reported: Arc<dyn ReportedState>,
+    clock: Arc<dyn Clock>,
+    schemas: Arc<Schemas>,
+    /// One question at a time: whoever comes meanwhile gets the same answer.
+    kept: Mutex<BTreeMap<u32, Arc<QualityReport>>>,
+}
+
+impl Quality {
+    pub(crate) fn new(
+        store: Arc<dyn TelemetryStore>,
+        reported: Arc<dyn ReportedState>,
+        clock: Arc<dyn Clock>,
+        schemas: Arc<Schemas>,
+    ) -> Self {
+        Self { store, reported, clock, schemas, kept: Mutex::default() }
+    }
+
+    /// The report on the last days; what the store cannot answer just now is named in it. The
+    /// caller has asked for [`axle_domain::Access::ReadAll`].
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn report(&self, days: u32) -> Result<Arc<QualityReport>, Error> {
+        let mut kept = self.kept.lock().await;
+        let now = self.clock.now();
+        kept.retain(|_, report| now < report.at.after(KEPT_FOR) && report.at <= now);
+        if let Some(report) = kept.get(&days) {
+            return Ok(Arc::clone(report));
+        }
+        let report = Arc::new(self.compute(days, now).await?);
+        kept.insert(days, Arc::clone(&report));
+        Ok(report)
+    }
+
+    async fn compute(&self, days: u32, now: Timestamp) -> Result<QualityReport, Error> {
+        let today = Timestamp(now.0.div_euclid(DAY) * DAY);
+        let from = today.shifted(-DAY * i64::from(days.saturating_sub(1)));
+        let collapsed_rows = self.store.figures().collapsed_rows;
+        let mut report = QualityReport { at: now, days, collapsed_rows, ..Default::default() };
+        for schema in self.schemas.iter() {
+            let asked = self.ask_stream(schema, from, &mut report).await;
+            if let Err(error) = asked {
+                let reason = format!("stream {}: {}", schema.name, error.message);
+                report.unknown.push(reason);
+            }
+        }
+        report.streams.sort_by(|a, b| (b.day, &a.stream).cmp(&(a.day, &b.stream)));
+        report.clocks.sort_by(|a, b| {
+            let badness = |it: &ClockQuality| (it.doubtful_share, it.median_off_s);
+            badness(b).partial_cmp(&badness(a)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        report.clocks.truncate(DEVICES_MAX);
+        report.fields.sort_by(|a, b| {
+            let share = |it: &FieldQuality| it.missing as f64 / it.rows.max(1) as f64;
+            share(b).total_cmp(&share(a))
+        });
+        report.quarantine = self.codes().await?;
+        report.silent_day = self.reported.list_silent(now.shifted(-DAY), DEVICES_MAX).await?;
+        report.silent_week = self.reported.list_silent(now.shifted(-7 * DAY), 0).await?.1;
+        Ok(report)
+    }
+
+    async fn ask_stream(
+        &self,
+        schema: &StreamSchema,
+        from: Timestamp,
+        report: &mut QualityReport,
+    ) -> Result<(), Error> {
+        let stream = schema.name.as_str();
+        let since = format!("\"time\" >= to_timestamp_micros({})", from.0);
+        let by_day = format!(
+            "SELECT date_trunc('day', \"time\"), time_quality, count(*) FROM {stream} \
+             WHERE {since} GROUP BY 1, 2"
+        );
+        let days = self.ask(by_day).await?;
+        if days.is_empty() {
+            return Ok(());
+        }
+        report.streams.extend(day_qualities(stream, days));
+        let clocks = format!(
+            "SELECT device, count(*), \
+             avg(CASE WHEN time_quality IN ('corrected', 'future', 'unknown') THEN 1.0 ELSE 0.0 END), \
+             median(abs(CAST(received_at AS BIGINT) - CAST(time_claimed AS BIGINT))) / 1000000.0 \
+             FROM {stream} WHERE {since} GROUP BY device ORDER BY 3 DESC, 4 DESC LIMIT {DEVICES_MAX}"
+        );
+        report.clocks.extend(self.ask(clocks).await?.iter().filter_map(|row| clock_quality(row)));
+        let fields = schema.fields.iter().map(|field| {
+            let name = field.name;
+            match field.kind {
+                FieldKind::Float { .. } => {
+                    format!("count(\"{name}\"), min(\"{name}\"), max(\"{name}\")")
+                }
+                FieldKind::Bool | FieldKind::Text => format!("count(\"{name}\"), NULL, NULL"),
+            }
+        });
+        let fields: Vec<_> = fields.collect();
+        let sql = format!("SELECT count(*), {} FROM {stream} WHERE {since}", fields.join(", "));
+        if let Some(row) = self.ask(sql).await?.first() {
+            report.fields.extend(field_qualities(schema, row));
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, sql: String) -> Result<Vec<Vec<Cell>>, Error> {
+        let limits = QueryLimits::default();
+        let (visibility, format) = (Visibility::All, AnswerFormat::Table);
+        match self.store.query(Query { sql, visibility, limits, format }).await? {
+            Answer::Table(table) => Ok(table.rows),
+            Answer::ArrowStream(..) => {
+                Err(Error::internal("quality.answer", "the store gave no table"))
+            }
+        }
+    }
+
+    async fn codes(&self) -> Result<Vec<CodeQuality>, Error> {
+        let mut codes = Vec::new();
+        for count in self.reported.count_quarantined().await? {
+            let filter = QuarantineFilter {
+                code: Some(count.code.clone()),
+                state: Some(QuarantineState::Waiting),
+                limit: 1,
+                ..QuarantineFilter::default()
+            };
+            let newest = self.reported.list_quarantined(filter).await?.pop();
+            codes.push(CodeQuality {
+                advice: quarantine_advice(&count.code),
+                code: count.code,
+                waiting: count.waiting,
+                replayed: count.replayed,
+                example: newest.map(|item| (item.id, item.detail)),
+            });
+        }
+        codes.sort_by_key(|it| std::cmp::Reverse((it.waiting, it.replayed)));
+        Ok(codes)
+    }
+}
+
+fn day_qualities(stream: &str, rows: Vec<Vec<Cell>>) -> Vec<DayQuality> {
+    let mut days: BTreeMap<Timestamp, DayQuality> = BTreeMap::new();
+    for row in rows {
+        let [Cell::Time(day), Cell::Text(quality), count] = row.as_slice() else { continue };
+        let known = days.entry(*day).or_insert_with(|| DayQuality {
+            stream: stream.to_owned(),
+            day: *day,
+            ..DayQuality::default()
+        });
+        let count = whole(count);
+        known.rows += count;
+        *known.by_quality.entry(quality.clone()).or_default() += count;
+    }
+    days.into_values().collect()
+}
+
+fn clock_quality(row: &[Cell]) -> Option<ClockQuality> {
+    let [Cell::Text(device), rows, share, off] = row else { return None };
+    let (doubtful_share, median_off_s) = (number(share)?, number(off)?);
+    let rows = whole(rows);
+    // What a network needs is no fault of a clock.
+    (doubtful_share > 0.0 || median_off_s > 5.0).then(|| ClockQuality {
+        device: device.clone(),
+        rows,
+        doubtful_share,
+        median_off_s,
+    })
+}
+
+fn field_qualities(schema: &StreamSchema, row: &[Cell]) -> Vec<FieldQuality> {
+    let Some((rows, cells)) = row.split_first() else { return Vec::new() };
+    let rows = whole(rows);
+    let mut fields = Vec::new();
+    for (field, cells) in schema.fields.iter().zip(cells.chunks(3)) {
+        let [count, least, greatest] = cells else { continue };
+        let allowed = match field.kind {
+            FieldKind::Float { min, max, .. } => Some((min, max)),
+            FieldKind::Bool | FieldKind::Text => None,
+        };
+        fields.push(FieldQuality {
+            stream: schema.name.as_str().to_owned(),
+            field: field.name,
+            rows,
+            missing: rows.saturating_sub(whole(count)),
+            range: number(least).zip(number(greatest)),
+            allowed,
+        });
+    }
+    fields
+}
+
+fn whole(cell: &Cell) -> u64 {
+    if let Cell::Int(number) = cell { u64::try_from(*number).unwrap_or(0) } else { 0 }
+}
+
+fn number(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Int(number) => Some(*number as f64),
+        Cell::Float(number) => Some(*number),
+        Cell::Null | Cell::Bool(_) | Cell::Time(_) | Cell::Text(_) => None,
+    }
+}
