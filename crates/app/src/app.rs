@@ -189,12 +189,7 @@ impl App {
             rides: Rides::new(store, Arc::clone(&reported)),
             queries: Queries::new(&ports, Arc::clone(&schemas)),
             fleet_map,
-            quality: Quality::new(
-                Arc::clone(&ports.store),
-                Arc::clone(&reported),
-                Arc::clone(&clock),
-                Arc::clone(&schemas),
-            ),
+            quality: Quality::new(&ports, Arc::clone(&schemas)),
             quarantine: Quarantine::new(log, reported, clock, Arc::clone(&schemas)),
             registry,
             dispatch,

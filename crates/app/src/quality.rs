@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_domain::port::{
-    Answer, AnswerFormat, Cell, Clock, Query, QueryLimits, ReportedState, TelemetryStore,
-    Visibility,
+    Answer, AnswerFormat, Cell, Clock, Query, QueryLimits, ReportedState, SilentDevice,
+    TelemetryStore, Visibility,
 };
 use axle_domain::{
-    DeviceId, Error, FieldKind, QuarantineFilter, QuarantineId, QuarantineState, Schemas,
-    StreamSchema, Timestamp,
+    Error, FieldKind, QuarantineFilter, QuarantineId, QuarantineState, Schemas, StreamSchema,
+    Timestamp,
 };
 use tokio::sync::Mutex;
+
+use crate::app::Ports;
 
 pub use advice::quarantine_advice;
 
@@ -101,7 +103,7 @@ pub struct QualityReport {
     /// Fields that are missing from some rows, the most often missing first.
     pub fields: Vec<FieldQuality>,
     /// Devices that were not heard of for a day, and how many.
-    pub silent_day: (Vec<(DeviceId, Option<Timestamp>)>, u64),
+    pub silent_day: (Vec<SilentDevice>, u64),
     /// How many of them were not heard of for seven days.
     pub silent_week: u64,
     /// What could not be found out, and why.
@@ -119,12 +121,8 @@ pub struct Quality {
 }
 
 impl Quality {
-    pub(crate) fn new(
-        store: Arc<dyn TelemetryStore>,
-        reported: Arc<dyn ReportedState>,
-        clock: Arc<dyn Clock>,
-        schemas: Arc<Schemas>,
-    ) -> Self {
+    pub(crate) fn new(ports: &Ports, schemas: Arc<Schemas>) -> Self {
+        let Ports { store, reported, clock, .. } = ports.clone();
         Self { store, reported, clock, schemas, kept: Mutex::default() }
     }
 

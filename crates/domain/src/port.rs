@@ -33,7 +33,7 @@ pub use device_link::{DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};
 pub use event_log::{EventLog, LogBounds, LogFigures, Record};
 pub use machine::{DiskFigures, Machine, MachineFigures, ProcessFigures};
-pub use reported_state::{Counters, Projected, ReportedState, UploadReceipt};
+pub use reported_state::{Counters, Projected, ReportedState, SilentDevice, UploadReceipt};
 pub use search_index::SearchIndex;
 pub use session_store::{SessionStore, WhichSessions};
 pub use telemetry_store::{

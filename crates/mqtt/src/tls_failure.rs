@@ -145,6 +145,13 @@ fn certificate(error: &CertificateError, seen: &Seen) -> Why {
             "the client sent more than 4 certificates or 16 KiB of them",
             "Send the device's own certificate alone.",
         ),
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            Why::new(
+                "tls.self_signed",
+                "the certificate is an authority's own (self-signed), not one of a device",
+                "Issue one here: axle device add ID --out DIR.",
+            )
+        }
         other => Why::new(
             "tls.certificate_invalid",
             format!("the certificate is not accepted: {}", cut(&format!("{other:?}"))),

@@ -6,7 +6,7 @@ mod receipt;
 mod silent;
 
 use async_trait::async_trait;
-use axle_domain::port::{Counters, Projected, ReportedState, UploadReceipt};
+use axle_domain::port::{Counters, Projected, ReportedState, SilentDevice, UploadReceipt};
 use axle_domain::{
     DeviceId, Error, FieldKey, LatestValue, Offset, QuarantineCount, QuarantineFilter,
     QuarantineId, QuarantineItem, Timestamp,
@@ -65,7 +65,7 @@ impl ReportedState for SqliteState {
         &self,
         since: Timestamp,
         limit: usize,
-    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error> {
+    ) -> Result<(Vec<SilentDevice>, u64), Error> {
         self.read(move |connection| silent::list(connection, since, limit)).await
     }
 

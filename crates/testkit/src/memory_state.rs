@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    CommandStore, Counters, DeviceFilter, DeviceRegistry, Projected, ReportedState, TokenStore,
-    UploadReceipt,
+    CommandStore, Counters, DeviceFilter, DeviceRegistry, Projected, ReportedState, SilentDevice,
+    TokenStore, UploadReceipt,
 };
 use axle_domain::{
     Certificate, Command, CommandId, Device, DeviceId, DeviceStatus, Error, FieldKey, Fingerprint,
@@ -328,14 +328,17 @@ impl ReportedState for MemoryState {
         &self,
         since: Timestamp,
         limit: usize,
-    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error> {
+    ) -> Result<(Vec<SilentDevice>, u64), Error> {
         let contents = self.contents();
         let active = contents.devices.values().filter(|it| it.status == DeviceStatus::Active);
         let mut silent: Vec<_> = active
-            .map(|device| (device.id.clone(), contents.last_seen.get(&device.id).copied()))
-            .filter(|(_, seen)| seen.is_none_or(|seen| seen < since))
+            .map(|it| SilentDevice {
+                device: it.id.clone(),
+                last_seen: contents.last_seen.get(&it.id).copied(),
+            })
+            .filter(|it| it.last_seen.is_none_or(|seen| seen < since))
             .collect();
-        silent.sort_by_key(|(_, seen)| std::cmp::Reverse(*seen));
+        silent.sort_by_key(|it| std::cmp::Reverse(it.last_seen));
         let count = silent.len() as u64;
         silent.truncate(limit);
         Ok((silent, count))

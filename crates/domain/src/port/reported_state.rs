@@ -54,6 +54,15 @@ pub struct UploadReceipt {
     pub received_at: Timestamp,
 }
 
+/// A device that was not heard of for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentDevice {
+    /// Which.
+    pub device: DeviceId,
+    /// When its last message came; `None` if none ever did.
+    pub last_seen: Option<Timestamp>,
+}
+
 /// What a stretch of the log means for the state.
 #[derive(Clone, Debug, Default)]
 pub struct Projected {
@@ -124,7 +133,7 @@ pub trait ReportedState: Send + Sync {
         &self,
         since: Timestamp,
         limit: usize,
-    ) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Error>;
+    ) -> Result<(Vec<SilentDevice>, u64), Error>;
 
     /// One quarantined item.
     async fn find_quarantined(&self, id: QuarantineId) -> Result<Option<QuarantineItem>, Error>;

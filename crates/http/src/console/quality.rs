@@ -206,7 +206,7 @@ fn silent(report: &QualityReport) -> Markup {
                 div .scroll tabindex="0" role="region" aria-labelledby="silent-title" {
                     table {
                         thead { tr { th scope="col" { "Device" } th scope="col" { "Last message" } } }
-                        tbody { @for (device, seen) in devices { (silence(device.as_str(), *seen, report.at)) } }
+                        tbody { @for it in devices { (silence(it.device.as_str(), it.last_seen, report.at)) } }
                     }
                 }
             }

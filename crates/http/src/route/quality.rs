@@ -45,9 +45,9 @@ pub(super) async fn get(State(api): State<Arc<Api>>, call: Call) -> Answer {
 
 fn wire(report: &QualityReport) -> Value {
     let (silent, silent_day) = &report.silent_day;
-    let silent = silent.iter().map(
-        |(device, seen)| json!({"device": device.as_str(), "last_seen": optional_time(*seen)}),
-    );
+    let silent = silent
+        .iter()
+        .map(|it| json!({"device": it.device.as_str(), "last_seen": optional_time(it.last_seen)}));
     let clocks = report.clocks.iter().map(|it| {
         json!({
             "device": it.device,

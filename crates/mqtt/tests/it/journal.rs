@@ -120,17 +120,24 @@ async fn a_certificate_that_does_not_pass_is_named_with_its_fault() {
 
 #[tokio::test]
 async fn an_unknown_authority_is_named() {
-    let world = World::new().await;
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Acme\nRoot");
-    let certificate = params.self_signed(&key).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let credential = Credential { chain: vec![certificate.der().clone()], key };
-    knock(&world, world.client_config(&credential)).await;
-    let event = one(&world).await;
-    check(&event, RefusalStage::Tls, "tls.unknown_authority", "`Acme\\nRoot`");
-    assert_eq!(event.fingerprint, print_of(&credential));
+    let authority = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    for (is_ca, code, words) in [
+        (rcgen::IsCa::NoCa, "tls.unknown_authority", "`Acme\\nRoot`"),
+        (authority, "tls.self_signed", "an authority's own"),
+    ] {
+        let world = World::new().await;
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Acme\nRoot");
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let credential = Credential { chain: vec![certificate.der().clone()], key };
+        knock(&world, world.client_config(&credential)).await;
+        let event = one(&world).await;
+        check(&event, RefusalStage::Tls, code, words);
+        assert_eq!(event.fingerprint, print_of(&credential));
+    }
 }
 
 #[tokio::test]

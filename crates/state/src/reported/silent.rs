@@ -1,6 +1,7 @@
 //! Devices that were not heard of for a while.
 
-use axle_domain::{DeviceId, Timestamp};
+use axle_domain::Timestamp;
+use axle_domain::port::SilentDevice;
 use rusqlite::{Connection, Row, params};
 
 use super::count;
@@ -15,7 +16,7 @@ pub(super) fn list(
     connection: &Connection,
     since: Timestamp,
     limit: usize,
-) -> Result<(Vec<(DeviceId, Option<Timestamp>)>, u64), Failure> {
+) -> Result<(Vec<SilentDevice>, u64), Failure> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT device.id, last_seen.time {SILENT}
          ORDER BY last_seen.time IS NULL, last_seen.time DESC, device.id LIMIT ?2"
@@ -23,7 +24,8 @@ pub(super) fn list(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let silent = |row: &Row<'_>| {
         let time: Option<i64> = row.get(1)?;
-        Ok::<_, Failure>((device_id(row, 0)?, time.map(Timestamp)))
+        let (device, last_seen) = (device_id(row, 0)?, time.map(Timestamp));
+        Ok::<_, Failure>(SilentDevice { device, last_seen })
     };
     let listed = statement.query_and_then(params![since.0, limit], silent)?;
     let listed = listed.collect::<Result<_, _>>()?;

@@ -7,7 +7,7 @@
     reason = "a suite panics where the contract is broken"
 )]
 
-use axle_domain::port::{Counters, Projected, UploadReceipt};
+use axle_domain::port::{Counters, Projected, SilentDevice, UploadReceipt};
 use axle_domain::{
     CommandStatus, DeviceId, Error, FieldKey, LatestValue, Offset, OwnedValue, QuarantineFilter,
     QuarantineId, QuarantineItem, QuarantineState, Reply, StreamName, UploadId,
@@ -291,10 +291,11 @@ pub async fn active_devices_that_were_not_heard_of_are_listed(state: &dyn State)
     let last_seen = vec![seen("long-ago", 5), seen("longer-ago", 1), seen("just-now", 60)];
     state.commit(Projected { last_seen, ..through(1) }).await.unwrap();
     let (silent, count) = state.list_silent(at(60), 2).await.unwrap();
-    let expected = [(device_id("long-ago"), Some(at(5))), (device_id("longer-ago"), Some(at(1)))];
+    let silent_since = |id, last_seen| SilentDevice { device: device_id(id), last_seen };
+    let expected = [silent_since("long-ago", Some(at(5))), silent_since("longer-ago", Some(at(1)))];
     assert_eq!((silent.as_slice(), count), (&expected[..], 3));
     let (silent, _) = state.list_silent(at(0), 9).await.unwrap();
-    assert_eq!(silent, [(device_id("never"), None)]);
+    assert_eq!(silent, [silent_since("never", None)]);
 }
 
 /// Clause 5, and the order and the pages of `list_quarantined`.
