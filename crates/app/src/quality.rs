@@ -189,10 +189,12 @@ impl Quality {
         }
         report.streams.extend(day_qualities(stream, days));
         let clocks = format!(
-            "SELECT device, count(*), \
-             avg(CASE WHEN time_quality IN ('corrected', 'future', 'unknown') THEN 1.0 ELSE 0.0 END), \
-             median(abs(CAST(received_at AS BIGINT) - CAST(time_claimed AS BIGINT))) / 1000000.0 \
-             FROM {stream} WHERE {since} GROUP BY device ORDER BY 3 DESC, 4 DESC LIMIT {DEVICES_MAX}"
+            "SELECT device, n, share, off / 1000000.0 FROM (SELECT device, count(*) AS n, \
+             avg(CASE WHEN time_quality IN ('corrected', 'future', 'unknown') THEN 1.0 ELSE 0.0 END) \
+             AS share, \
+             median(abs(CAST(received_at AS BIGINT) - CAST(time_claimed AS BIGINT))) AS off \
+             FROM {stream} WHERE {since} GROUP BY device) AS clocks \
+             ORDER BY share DESC, off DESC LIMIT {DEVICES_MAX}"
         );
         report.clocks.extend(self.ask(clocks).await?.iter().filter_map(|row| clock_quality(row)));
         let fields = schema.fields.iter().map(|field| {

@@ -54,7 +54,7 @@ pub(super) async fn get(
     let now = api.app.ports.clock.now();
     let body = html! {
         (heading("Connections", html! { "Who connected, who was refused, and why" }))
-        form .bar.filter action="/connections" method="get" {
+        form .fields action="/connections" method="get" {
             div .field { label for="device" { "Device" }
                 input #device name="device" value=(ask.device) maxlength="128"; }
             div .field { label for="address" { "Address" }
@@ -129,7 +129,7 @@ pub(super) async fn section(api: &Api, device: &DeviceId) -> Result<Markup, Erro
 
 fn table(events: &[ConnectionEvent], now: Timestamp, has_device: bool, title: &str) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-labelledby=(title) {
+        div .scroll tabindex="0" role="group" aria-labelledby=(title) {
             table {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What" }
                     @if has_device { th scope="col" { "Device" } }

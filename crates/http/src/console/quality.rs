@@ -71,10 +71,10 @@ fn quarantine(report: &QualityReport) -> Markup {
             @if report.quarantine.is_empty() {
                 p .quiet { "Nothing was set aside." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="codes-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="codes-title" {
                     table {
                         thead { tr { th scope="col" { "Code" } th .right scope="col" { "Waiting" }
-                            th .right scope="col" { "Replayed" } th scope="col" { "Example" }
+                            th .right scope="col" { "Replayed" } th scope="col" { "Example" } th scope="col" { "Why" }
                             th scope="col" { "What to do" } } }
                         tbody { @for it in &report.quarantine { (code(it)) } }
                     }
@@ -90,9 +90,13 @@ fn code(it: &CodeQuality) -> Markup {
             td { a href={ "/quarantine?code=" (encode(&it.code)) } { code { (it.code) } } }
             td .right { (grouped(it.waiting)) }
             td .right { (grouped(it.replayed)) }
-            td .wrap { @if let Some((id, detail)) = &it.example {
-                a href={ "/quarantine/" (id) } { (id) } ": " (detail)
-            } }
+            @match &it.example {
+                Some((id, detail)) => {
+                    td { a href={ "/quarantine/" (id) } { (id) } }
+                    td .wrap { (detail) }
+                }
+                None => { td {} td {} }
+            }
             td .wrap { (it.advice) }
         }
     }
@@ -109,10 +113,10 @@ fn streams(report: &QualityReport) -> Markup {
     html! {
         section .panel aria-labelledby="streams-title" {
             h2 #streams-title { "Rows by stream and day" }
-            div .scroll tabindex="0" role="region" aria-labelledby="streams-title" {
+            div .scroll tabindex="0" role="group" aria-labelledby="streams-title" {
                 table {
                     thead { tr { th scope="col" { "Day" } th scope="col" { "Stream" }
-                        th .right scope="col" { "Rows" } th scope="col" { "Trusted" }
+                        th .right scope="col" { "Rows" } th scope="col" { "Trust" }
                         @for quality in QUALITIES { th .right scope="col" { (quality) } } } }
                     tbody { @for it in &report.streams { (day(it)) } }
                 }
@@ -160,7 +164,7 @@ fn clocks(report: &QualityReport) -> Markup {
             @if report.clocks.is_empty() {
                 p .quiet { "No device's clock is off." }
             } @else {
-                div .scroll tabindex="0" role="region" aria-labelledby="clocks-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="clocks-title" {
                     table {
                         thead { tr { th scope="col" { "Device" } th .right scope="col" { "Rows" }
                             th .right scope="col" { "Doubtful" } th .right scope="col" { "Median off" } } }
@@ -203,7 +207,7 @@ fn silent(report: &QualityReport) -> Markup {
                 p .quiet { "Every registered device was heard of within a day." }
             } @else {
                 p { (grouped(*count)) " not heard of for a day, " (grouped(report.silent_week)) " for seven days." }
-                div .scroll tabindex="0" role="region" aria-labelledby="silent-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="silent-title" {
                     table {
                         thead { tr { th scope="col" { "Device" } th scope="col" { "Last message" } } }
                         tbody { @for it in devices { (silence(it.device.as_str(), it.last_seen, report.at)) } }
@@ -230,7 +234,7 @@ fn fields(report: &QualityReport) -> Markup {
     html! {
         section .panel aria-labelledby="fields-title" {
             h2 #fields-title { "Fields" }
-            div .scroll tabindex="0" role="region" aria-labelledby="fields-title" {
+            div .scroll tabindex="0" role="group" aria-labelledby="fields-title" {
                 table {
                     thead { tr { th scope="col" { "Stream" } th scope="col" { "Field" }
                         th .right scope="col" { "Missing" } th .right scope="col" { "Least" }

@@ -122,7 +122,7 @@ pub(super) async fn get(
 
 fn form(ask: &Ask, counts: &[QuarantineCount]) -> Markup {
     html! {
-        form .bar.filter action="/quarantine" method="get" {
+        form .fields action="/quarantine" method="get" {
             div .field { label for="code" { "Code" }
                 select #code name="code" {
                     option value="" { "all codes" }
@@ -150,7 +150,7 @@ fn form(ask: &Ask, counts: &[QuarantineCount]) -> Markup {
 
 fn table(items: &[QuarantineItem], now: Timestamp) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-labelledby="items-title" {
+        div .scroll tabindex="0" role="group" aria-labelledby="items-title" {
             table {
                 thead { tr { th scope="col" { "Item" } th scope="col" { "Received" } th scope="col" { "Device" }
                     th scope="col" { "Stream" } th scope="col" { "Code" } th scope="col" { "Why" }

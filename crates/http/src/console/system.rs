@@ -168,10 +168,10 @@ fn latencies(signs: &Signs) -> Markup {
         div .columns.is-two {
             section .panel aria-labelledby="latencies-title" {
                 h2 #latencies-title { "Latencies of the last five minutes" }
-                div .scroll tabindex="0" role="region" aria-labelledby="latencies-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="latencies-title" {
                     table {
-                        thead { tr { th scope="col" { "What" } th .right scope="col" { "Half within" }
-                            th .right scope="col" { "99 of 100 within" } th .right scope="col" { "Count" } } }
+                        thead { tr { th scope="col" { "What" } th .right scope="col" { "Median" }
+                            th .right scope="col" { "99 %" } th .right scope="col" { "Count" } } }
                         tbody {
                             (took("Log: write and sync of a commit", &vitals.commits))
                             @for it in &vitals.projections {
@@ -187,7 +187,7 @@ fn latencies(signs: &Signs) -> Markup {
             }
             section .panel aria-labelledby="projections-title" {
                 h2 #projections-title { "Projections" }
-                div .scroll tabindex="0" role="region" aria-labelledby="projections-title" {
+                div .scroll tabindex="0" role="group" aria-labelledby="projections-title" {
                     table {
                         thead { tr { th scope="col" { "Projection" } th .right scope="col" { "Position" }
                             th .right scope="col" { "Behind" } th .right scope="col" { "Shows until" }
@@ -251,7 +251,7 @@ fn disks(signs: &Signs) -> Markup {
                     (spark::share(disk.total_bytes.saturating_sub(disk.free_bytes), disk.total_bytes))
                 }
             }
-            div .scroll tabindex="0" role="region" aria-labelledby="disks-title" {
+            div .scroll tabindex="0" role="group" aria-labelledby="disks-title" {
                 table {
                     thead { tr { th scope="col" { "Part" } th .right scope="col" { "Takes" }
                         th .right scope="col" { "Grows a day" } th scope="col" { "Holds" } th scope="col" { "Where" } } }
@@ -263,7 +263,7 @@ fn disks(signs: &Signs) -> Markup {
                                 td .right { (it.bytes_per_day.map_or_else(|| "–".to_owned(), growth)) }
                                 td .wrap { @match it.part {
                                     "log" => {
-                                        (grouped(vitals.log_segments)) " segments, from offset " (grouped(log.first.0))
+                                        (grouped(vitals.log_segments)) " segment" @if vitals.log_segments != 1 { "s" } ", from offset " (grouped(log.first.0))
                                         @if let Some(first) = vitals.log_first_at { ", " (moment(first, vitals.at)) }
                                     }
                                     "store" => {
@@ -335,7 +335,7 @@ fn machine(signs: &Signs) -> Markup {
                 @if vitals.ending.is_empty() {
                     p .quiet { "No device certificate ends within 30 days." }
                 } @else {
-                    div .scroll tabindex="0" role="region" aria-labelledby="certificates-title" {
+                    div .scroll tabindex="0" role="group" aria-labelledby="certificates-title" {
                         table {
                             thead { tr { th scope="col" { "Device" } th scope="col" { "Certificate" } th scope="col" { "Ends" } } }
                             tbody {
