@@ -131,7 +131,7 @@ fn rates(signs: &Signs) -> Markup {
                     h2 { (title) }
                     p .number { (rate(pick(&vitals.rates))) span .unit { "per second" } }
                     (spark::history(title, &vitals.history.iter().map(pick).collect::<Vec<_>>()))
-                    p .meta { (grouped(total)) " " (what) " in all" }
+                    p .meta { (grouped(total)) " in all: " (what) }
                 }
             }
             div .card {
