@@ -199,12 +199,15 @@ impl Quality {
         report.clocks.extend(self.ask(clocks).await?.iter().filter_map(|row| clock_quality(row)));
         let fields = schema.fields.iter().map(|field| {
             let name = field.name;
-            match field.kind {
-                FieldKind::Float { .. } => {
-                    format!("count(\"{name}\"), min(\"{name}\"), max(\"{name}\")")
-                }
-                FieldKind::Bool | FieldKind::Text => format!("count(\"{name}\"), NULL, NULL"),
-            }
+            let (least, greatest) = match field.kind {
+                FieldKind::Float { .. } => (format!("min(\"{name}\")"), format!("max(\"{name}\")")),
+                FieldKind::Bool | FieldKind::Text => ("NULL".to_owned(), "NULL".to_owned()),
+            };
+            // Each with a name of its own: two columns of one name are refused.
+            format!(
+                "count(\"{name}\") AS \"{name}_count\", {least} AS \"{name}_least\", \
+                 {greatest} AS \"{name}_greatest\""
+            )
         });
         let fields: Vec<_> = fields.collect();
         let sql = format!("SELECT count(*), {} FROM {stream} WHERE {since}", fields.join(", "));

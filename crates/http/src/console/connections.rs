@@ -150,7 +150,7 @@ fn row(event: &ConnectionEvent, now: Timestamp, has_device: bool) -> Markup {
             @if has_device {
                 td { @if let Some(device) = &event.device {
                     a href={ "/devices/" (encode(device.as_str())) } { (device) }
-                    @if !event.is_proved { " " span .quiet { "(only named)" } }
+                    @if !event.is_proved { div .quiet { "only named" } }
                 } @else { span .quiet { "unknown" } } }
             }
             td .wrap { (why(event)) }

@@ -238,7 +238,7 @@ fn fields(report: &QualityReport) -> Markup {
                 table {
                     thead { tr { th scope="col" { "Stream" } th scope="col" { "Field" }
                         th .right scope="col" { "Missing" } th .right scope="col" { "Least" }
-                        th .right scope="col" { "Greatest" } th .right scope="col" { "Possible" } th scope="col" { "" } } }
+                        th .right scope="col" { "Greatest" } th .right scope="col" { "Possible" } th scope="col" { "Note" } } }
                     tbody { @for it in &report.fields { (field(it)) } }
                 }
             }

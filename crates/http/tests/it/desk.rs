@@ -105,7 +105,7 @@ async fn a_refused_device_is_told_why_on_its_page() {
         "{page}"
     );
     for (query, words) in [
-        ("", "(only named)"),
+        ("", "only named"),
         ("?address=127.0.0.1", "tls.expired"),
         ("?address=10.0.0.1", "Nobody yet"),
         ("?address=nowhere", "an address is IPv4 or IPv6"),
