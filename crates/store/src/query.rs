@@ -131,10 +131,13 @@ impl Queries {
             .with_disk_manager_builder(disk)
             .build_arc()
             .map_err(failed)?;
-        Ok(SessionStateBuilder::new_from_existing(self.base.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_catalog_list(Arc::new(catalogs))
             .with_runtime_env(runtime)
-            .build())
+            .build();
+        // The moment that `now()` means all through the question; without it there is none.
+        state.mark_start_execution();
+        Ok(state)
     }
 }
 

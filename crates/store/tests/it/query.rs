@@ -100,6 +100,8 @@ async fn filters_on_time_take_text_in_utc() {
             ("NOT device = 'm-1'", 0),
             ("time_claimed = '2026-11-20T12:00:05Z'", 1),
             ("'2026-11-20T12:00:08Z' <= time", 2),
+            ("time < now() + INTERVAL '100 years'", 10),
+            ("time > now() + INTERVAL '100 years'", 0),
         ] {
             let sql = format!("SELECT count(*) FROM energy WHERE {filter}");
             assert_eq!(ask(&*store, &sql).await.rows, [[Cell::Int(expected)]], "{filter}");
