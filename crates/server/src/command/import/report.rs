@@ -193,8 +193,10 @@ pub(super) fn print_table(reports: &[Report]) -> Result<(), Failure> {
 /// The end of the command: the worst that happened to any file.
 pub(super) fn verdict(reports: Vec<Report>, wanted: usize) -> Result<(), Failure> {
     let quarantined: u64 = reports.iter().map(|report| report.receipt.quarantined).sum();
+    // After a server has gone the files that were left are not even looked at.
+    let good = reports.iter().filter(|report| report.failure.is_none()).count();
     let failed: Vec<Failure> = reports.into_iter().filter_map(|report| report.failure).collect();
-    let (count, worst) = (failed.len(), failed.iter().map(|it| it.exit as u8).max());
+    let (count, worst) = (wanted - good, failed.iter().map(|it| it.exit as u8).max());
     let Some(worst) = worst else {
         if quarantined == 0 {
             return Ok(());
