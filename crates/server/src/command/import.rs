@@ -108,10 +108,8 @@ async fn import(
 /// Reads a file whole: nothing is sent of what cannot be read to its end.
 fn open(path: &Path) -> Result<Ride, Failure> {
     let unread = |error: &std::io::Error| {
-        let exit = match error.kind() {
-            std::io::ErrorKind::NotFound => Exit::NotFound,
-            _ => Exit::Usage,
-        };
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let exit = if is_missing { Exit::NotFound } else { Exit::Usage };
         Failure::new(exit, format!("cannot read {}: {error}", path.display()))
     };
     let mut bytes = Vec::new();

@@ -135,7 +135,7 @@ fn a_ride_from_2085_is_set_aside_and_stored_when_it_is_mended() {
 fn a_damaged_file_is_refused_with_its_byte_and_salvaged_on_request() {
     let whole = track(now_s() - 3600, 20);
     let cut = whole.rfind("<ele>").unwrap();
-    let server = server_with("b-4", "torn.gpx", whole[..cut].as_bytes());
+    let server = server_with("b-4", "torn.gpx", &whole.as_bytes()[..cut]);
     std::fs::write(server.folder().path().join("whole.gpx"), &whole).unwrap();
     let refused = server.run(&["import", "torn.gpx", "--device", "b-4"]);
     let said = text(&refused.stderr);
@@ -172,7 +172,7 @@ fn a_ride_is_played_as_if_it_were_now() {
     let second =
         |cell: &Value| axle_app::parse_time(cell.as_str().unwrap()).unwrap().micros() / 1_000_000;
     let (from, to) = (second(&seen[0][0]), second(&seen[0][1]));
-    assert!(before <= from && from + 1 <= to && to <= from + 2 && to <= after, "{seen}");
+    assert!(before <= from && from < to && to <= from + 2 && to <= after, "{seen}");
     assert_eq!((&seen[0][2], &seen[0][3]), (&json!("trusted"), &json!("trusted")));
     server.stop();
 }

@@ -218,7 +218,10 @@ fn cells(line: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<&[(usize, &str, [&str; 3])], &[&str]>) {
+    /// Line, id, facts.
+    type Plain<'a> = (usize, &'a str, [&'a str; 3]);
+
+    fn check(text: &str, expected: Result<&[Plain<'_>], &[&str]>) {
         let seen = read(text);
         let seen = seen.as_ref().map(|devices| {
             let plain =
@@ -226,9 +229,8 @@ mod tests {
             devices.iter().map(plain).collect::<Vec<_>>()
         });
         let expected = expected.map(|devices| {
-            let owned = |(line, id, facts): &(usize, &str, [&str; 3])| {
-                (*line, (*id).to_owned(), facts.map(str::to_owned))
-            };
+            let owned =
+                |(line, id, facts): &Plain<'_>| (*line, (*id).to_owned(), facts.map(str::to_owned));
             devices.iter().map(owned).collect::<Vec<_>>()
         });
         match (seen, expected) {

@@ -75,12 +75,12 @@ impl Door {
                 return Ok(Receipt { is_repeated: true, ..Receipt::default() });
             }
             let failure = self.client.problem(status, &answer);
-            return Err(match failure.exit {
-                Exit::NotFound => {
-                    failure.with_hint(format!("`axle device add {}` registers it", self.device))
-                }
-                _ => failure,
-            });
+            if failure.exit != Exit::NotFound {
+                return Err(failure);
+            }
+            return Err(
+                failure.with_hint(format!("`axle device add {}` registers it", self.device))
+            );
         }
     }
 }
