@@ -111,6 +111,9 @@ export function showRide(element, points) {
   return {
     highlight(wanted) {
       index = wanted;
+      // Which point the dot stands at, for whoever cannot see it.
+      if (wanted === null) delete element.dataset.highlighted;
+      else element.dataset.highlighted = String(wanted);
       show();
     },
     destroy() {
