@@ -36,9 +36,9 @@ test("a command that is sent lives on the page until it has succeeded", async ()
   await visit({}, async (visitor, page) => {
     await visitor.goto(`/devices/${bike}`);
     const commands = page.getByRole("region", { name: "Commands" });
-    await commands.getByLabel("Command", { exact: true }).fill("lock");
+    await commands.getByLabel("Command", { exact: true }).fill("ring");
     await commands.getByRole("button", { name: "Send" }).click();
-    await commands.getByRole("status").filter({ hasText: "lock" }).waitFor();
+    await commands.getByRole("status").filter({ hasText: "ring" }).waitFor();
     const timeline = commands.locator("details").first();
     await timeline.locator("summary").filter({ hasText: "succeeded" }).waitFor({ timeout: 30_000 });
     if ((await timeline.getAttribute("open")) === null) await timeline.locator("summary").click();

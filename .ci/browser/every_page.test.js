@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { accessible, content, fits } from "./audit.js";
 import { LOOKS } from "./browser.js";
 import { crawl } from "./pages.js";
-import { visit, world } from "./world.js";
+import { device, visit, world } from "./world.js";
 
 let pages = [];
 
@@ -13,7 +13,9 @@ test("every link of the console leads to a page", async () => {
   await visit({}, async (visitor) => {
     const answers = [];
     visitor.page.on("response", (answer) => answers.push([answer.status(), answer.url()]));
-    pages = await crawl(visitor);
+    const kinds = await Promise.all(["bike", "car", "meter"].map(device));
+    const first = ["/", ...kinds.map((id) => `/devices/${id}`), "/search?q=bike"];
+    pages = await crawl(visitor, first);
     assert.ok(pages.length > 3, pages.join(" "));
     assert.deepEqual(answers.filter(([status]) => status >= 400), []);
   });

@@ -2,7 +2,7 @@
 
 const PAGES_MAX = 60;
 // Pages of one form that are visited.
-const ALIKE_MAX = 2;
+const ALIKE_MAX = 1;
 
 // The form of an address: what is the same for all devices, items or bikes.
 function form(path) {
@@ -12,14 +12,14 @@ function form(path) {
   return [noun, ...shown].join("/") + [...searchParams.keys()].sort().join("&");
 }
 
-// Addresses of pages, from the first on.
-export async function crawl(visitor, first = "/") {
-  const [found, forms, waiting] = [[], new Map(), [first]];
-  const seen = new Set(waiting);
+// Addresses of pages: all of `first`, and what can be reached from there.
+export async function crawl(visitor, first = ["/"]) {
+  const [found, forms, waiting] = [[], new Map(), [...first]];
+  const seen = new Set(first);
   while (waiting.length > 0 && found.length < PAGES_MAX) {
     const path = waiting.shift();
     const count = forms.get(form(path)) ?? 0;
-    if (count >= ALIKE_MAX) continue;
+    if (count >= ALIKE_MAX && !first.includes(path)) continue;
     const answer = await visitor.goto(path);
     const type = answer.headers()["content-type"] ?? "";
     if (!answer.ok() || !type.startsWith("text/html")) continue;

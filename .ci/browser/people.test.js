@@ -54,7 +54,7 @@ test("a household signs in with a password and sees its own device alone", async
   const { page } = visitor;
   await signIn(visitor, name, PASSWORD);
   await page.waitForURL(/\/energy/);
-  const own = await crawl(visitor, "/devices");
+  const own = await crawl(visitor, ["/devices"]);
   assert.ok(own.some((path) => path.startsWith(`/devices/${meter}`)), own.join(" "));
   const others = own.filter((path) => /^\/(devices|energy)\/./.test(path) && !path.includes(meter));
   assert.deepEqual(others, []);

@@ -64,7 +64,8 @@ impl Ride {
     #[must_use]
     pub fn distance_km(&self) -> f64 {
         let legs = self.points.iter().zip(self.points.iter().skip(1));
-        legs.map(|(from, to)| distance_km(*from, *to)).sum()
+        // Not `sum`: that of no leg at all would be -0.0.
+        legs.fold(0.0, |sum, (from, to)| sum + distance_km(*from, *to))
     }
 }
 
@@ -222,5 +223,7 @@ mod tests {
         };
         assert!((ride.distance_km() - 22.24).abs() < 0.01, "{}", ride.distance_km());
         assert_eq!(ride.duration(), Duration::from_secs(1200));
+        let standing = Ride { points: vec![at(0, 48.0, 11.0)], is_reduced: false };
+        assert_eq!(format!("{:.1}", standing.distance_km()), "0.0");
     }
 }

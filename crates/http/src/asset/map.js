@@ -23,7 +23,7 @@ const state = {
   map: null, kind: element.dataset.kind || "", q: element.dataset.q || "",
   tag: null, address: "", asked: null, timer: 0,
   shown: new Map(), target: new Map(), clusters: [], gliding: 0, started: 0,
-  trails: new Map(), followed: null, popup: null, selected: null,
+  trails: new Map(), followed: null, popup: null, selected: null, isTroubled: false,
 };
 
 // --- Words, the same as the server's ---
@@ -90,9 +90,12 @@ async function refresh() {
       take(body);
     }
     if (state.followed) await keepFollowing();
-    say("");
+    // Only the trouble is over: what a search has found stays to be read.
+    if (state.isTroubled) say("");
+    state.isTroubled = false;
   } catch (error) {
     if (error.name === "AbortError") return;
+    state.isTroubled = true;
     if (error.status === 401) return say("Your session has ended: load the page again to sign in.", true);
     say(`No news from the server, trying again: ${error.message}`, true);
   }
@@ -330,7 +333,8 @@ async function keepFollowing() {
 // Where a device is, wherever one looks.
 async function place(device) {
   const { body } = await ask(`/api/v1/devices/${encodeURIComponent(device)}/state`);
-  const fixes = ["ride", "status"].map((stream) => ({ lat: body.fields[`${stream}.lat`], lon: body.fields[`${stream}.lon`] }));
+  const fixes = Object.keys(body.fields).filter((name) => name.endsWith(".lat"))
+    .map((name) => ({ lat: body.fields[name], lon: body.fields[name.replace(/lat$/, "lon")] }));
   const best = fixes.filter((fix) => fix.lat && fix.lon).sort((a, b) => a.lat.age_s - b.lat.age_s)[0];
   return best ? { at: [best.lon.value, best.lat.value] } : null;
 }

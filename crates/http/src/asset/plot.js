@@ -75,7 +75,7 @@ export function plot(figure, chart) {
       width: Math.max(area.clientWidth, 160),
       height: chart.height ?? 150,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      scales: { x: { time: chart.isTime ?? true } },
+      scales: { x: { time: chart.isTime ?? true, range: (_, least, most) => (least === most && least !== null ? [least - 30, most + 30] : [least, most]) } },
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: chart.sync ? { key: chart.sync } : undefined },
       axes: [{ ...axis, space: 70, values: chart.isTime === false ? (_, ticks) => ticks.map(written) : moments }, { ...axis, size: 52, values: (_, ticks) => ticks.map(written) }],
@@ -84,7 +84,7 @@ export function plot(figure, chart) {
         stroke: color(COLORS[index % COLORS.length]),
         width: 1.5,
         dash: index < COLORS.length ? undefined : [4, 3],
-        points: { show: it.isSparse ?? false, size: 4 },
+        points: { show: it.isSparse ?? data[0].length === 1, size: 4 },
       }))],
       hooks: {
         setCursor: [(self) => {

@@ -202,7 +202,7 @@ fn sign_in(place: &Place, name: &str, next: &str, problem: Option<&Problem>) -> 
                     " on its machine, or look at what " code { "axle serve" }
                     " printed at its start." }
             }
-            p .meta { a href="/docs" { "API documentation" } }
+            p .meta.alone { a href="/docs" { "API documentation" } }
             (module("passkey.js"))
         }
     }

@@ -25,7 +25,8 @@ pub(super) fn section(ride: &Ride) -> Markup {
                     (clock_time(first.time)) " – " (clock_time(last.time)) " · "
                     (minutes / 60) " h " (minutes % 60) " min · "
                     (format!("{:.1}", ride.distance_km())) " km · "
-                    (ride.points.len()) " places" @if ride.is_reduced { ", reduced for drawing" }
+                    (ride.points.len()) @if ride.points.len() == 1 { " place" } @else { " places" }
+                    @if ride.is_reduced { ", reduced for drawing" }
                 }
             }
             div .ride data-ride="ride-points" {
