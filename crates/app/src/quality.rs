@@ -4,8 +4,8 @@
 mod advice;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, Clock, Query, QueryLimits, ReportedState, SilentDevice,
@@ -15,14 +15,19 @@ use axle_domain::{
     Error, FieldKind, QuarantineFilter, QuarantineId, QuarantineState, Schemas, StreamSchema,
     Timestamp,
 };
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use crate::app::Ports;
 
 pub use advice::quarantine_advice;
 
-/// How long an answer is given again.
+/// How long an answer is given again at least.
 const KEPT_FOR: Duration = Duration::from_secs(15);
+/// An answer that cost much is given again for so many times what it took: looking on must not
+/// keep the store busy.
+const KEPT_TIMES: u32 = 10;
+/// How long who asks waits for an answer that is complete and new.
+const PATIENCE: Duration = Duration::from_millis(700);
 /// Devices of each list.
 const DEVICES_MAX: usize = 10;
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -108,67 +113,117 @@ pub struct QualityReport {
     pub silent_week: u64,
     /// What could not be found out, and why.
     pub unknown: Vec<String>,
+    /// A newer report is being made: streams that are counted for it, of how many. Until it is
+    /// complete the older one is given, or, where there is none, what is known so far.
+    pub progress: Option<(usize, usize)>,
+    /// What it took to find out.
+    pub took: Duration,
+}
+
+impl QualityReport {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.at.after(KEPT_FOR.max(self.took * KEPT_TIMES))
+    }
 }
 
 /// The desk that knows how good the data is.
 pub struct Quality {
-    store: Arc<dyn TelemetryStore>,
-    reported: Arc<dyn ReportedState>,
-    clock: Arc<dyn Clock>,
-    schemas: Arc<Schemas>,
-    /// One question at a time: whoever comes meanwhile gets the same answer.
-    kept: Mutex<BTreeMap<u32, Arc<QualityReport>>>,
+    inquiry: Arc<Inquiry>,
+    /// The newest report by its days; one count at a time each, for all who look.
+    kept: Mutex<BTreeMap<u32, watch::Receiver<Arc<QualityReport>>>>,
 }
 
 impl Quality {
     pub(crate) fn new(ports: &Ports, schemas: Arc<Schemas>) -> Self {
         let Ports { store, reported, clock, .. } = ports.clone();
-        Self { store, reported, clock, schemas, kept: Mutex::default() }
+        let inquiry = Arc::new(Inquiry { store, reported, clock, schemas });
+        Self { inquiry, kept: Mutex::default() }
     }
 
-    /// The report on the last days; what the store cannot answer just now is named in it. The
-    /// caller has asked for [`axle_domain::Access::ReadAll`].
-    ///
-    /// # Errors
-    /// As the state.
-    pub async fn report(&self, days: u32) -> Result<Arc<QualityReport>, Error> {
-        let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        kept.retain(|_, report| now < report.at.after(KEPT_FOR) && report.at <= now);
-        if let Some(report) = kept.get(&days) {
-            return Ok(Arc::clone(report));
+    /// The report on the last days; what cannot be answered just now is named in it. Where
+    /// counting takes long, it is the last one, or the part that is known, and says so in
+    /// [`QualityReport::progress`]. The caller has asked for [`axle_domain::Access::ReadAll`].
+    pub async fn report(&self, days: u32) -> Arc<QualityReport> {
+        let mut newest = self.newest(days);
+        let complete = newest.wait_for(|report| report.progress.is_none());
+        // Out of patience, or the count has ended half way: then what there is.
+        tokio::time::timeout(PATIENCE, complete).await.ok();
+        let report = newest.borrow();
+        Arc::clone(&report)
+    }
+
+    /// The newest report, and a count on its way where that is old.
+    fn newest(&self, days: u32) -> watch::Receiver<Arc<QualityReport>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.inquiry.clock.now();
+        let before = kept.get(&days).filter(|newest| {
+            let is_counting = newest.borrow().progress.is_some() && newest.has_changed().is_ok();
+            is_counting || newest.borrow().is_fresh(now)
+        });
+        if let Some(newest) = before {
+            return newest.clone();
         }
-        let report = Arc::new(self.compute(days, now).await?);
-        kept.insert(days, Arc::clone(&report));
-        Ok(report)
+        let old = kept.get(&days).map(|newest| Arc::clone(&newest.borrow()));
+        let old = old.filter(|it| it.progress.is_none());
+        let of = self.inquiry.schemas.iter().count();
+        let first = QualityReport { at: now, days, ..QualityReport::default() };
+        let shown = old.as_deref().cloned().unwrap_or(first);
+        let shown = QualityReport { progress: Some((0, of)), ..shown };
+        let (tell, newest) = watch::channel(Arc::new(shown));
+        let inquiry = Arc::clone(&self.inquiry);
+        tokio::spawn(async move { inquiry.count(days, now, old, &tell).await });
+        kept.insert(days, newest.clone());
+        newest
     }
+}
 
-    async fn compute(&self, days: u32, now: Timestamp) -> Result<QualityReport, Error> {
+/// What it takes to find out.
+struct Inquiry {
+    store: Arc<dyn TelemetryStore>,
+    reported: Arc<dyn ReportedState>,
+    clock: Arc<dyn Clock>,
+    schemas: Arc<Schemas>,
+}
+
+impl Inquiry {
+    /// Counts, and tells of each step: with the old report as long as there is one.
+    async fn count(
+        &self,
+        days: u32,
+        now: Timestamp,
+        old: Option<Arc<QualityReport>>,
+        tell: &watch::Sender<Arc<QualityReport>>,
+    ) {
+        let started = Instant::now();
         let today = Timestamp(now.0.div_euclid(DAY) * DAY);
         let from = today.shifted(-DAY * i64::from(days.saturating_sub(1)));
         let collapsed_rows = self.store.figures().collapsed_rows;
         let mut report = QualityReport { at: now, days, collapsed_rows, ..Default::default() };
-        for schema in self.schemas.iter() {
+        if let Err(error) = self.ask_state(&mut report).await {
+            report.unknown.push(error.message);
+        }
+        let of = self.schemas.iter().count();
+        for (done, schema) in self.schemas.iter().enumerate() {
+            let shown = old.as_deref().unwrap_or(&report);
+            let step = QualityReport { progress: Some((done, of)), ..shown.clone() };
+            tell.send_replace(Arc::new(step));
             let asked = self.ask_stream(schema, from, &mut report).await;
             if let Err(error) = asked {
                 let reason = format!("stream {}: {}", schema.name, error.message);
                 report.unknown.push(reason);
             }
+            sort(&mut report);
         }
-        report.streams.sort_by(|a, b| (b.day, &a.stream).cmp(&(a.day, &b.stream)));
-        report.clocks.sort_by(|a, b| {
-            let badness = |it: &ClockQuality| (it.doubtful_share, it.median_off_s);
-            badness(b).partial_cmp(&badness(a)).unwrap_or(std::cmp::Ordering::Equal)
-        });
-        report.clocks.truncate(DEVICES_MAX);
-        report.fields.sort_by(|a, b| {
-            let share = |it: &FieldQuality| it.missing as f64 / it.rows.max(1) as f64;
-            share(b).total_cmp(&share(a))
-        });
+        report.took = started.elapsed();
+        tell.send_replace(Arc::new(report));
+    }
+
+    async fn ask_state(&self, report: &mut QualityReport) -> Result<(), Error> {
+        let now = report.at;
         report.quarantine = self.codes().await?;
         report.silent_day = self.reported.list_silent(now.shifted(-DAY), DEVICES_MAX).await?;
         report.silent_week = self.reported.list_silent(now.shifted(-7 * DAY), 0).await?.1;
-        Ok(report)
+        Ok(())
     }
 
     async fn ask_stream(
@@ -249,6 +304,19 @@ impl Quality {
         codes.sort_by_key(|it| std::cmp::Reverse((it.waiting, it.replayed)));
         Ok(codes)
     }
+}
+
+fn sort(report: &mut QualityReport) {
+    report.streams.sort_by(|a, b| (b.day, &a.stream).cmp(&(a.day, &b.stream)));
+    report.clocks.sort_by(|a, b| {
+        let badness = |it: &ClockQuality| (it.doubtful_share, it.median_off_s);
+        badness(b).partial_cmp(&badness(a)).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    report.clocks.truncate(DEVICES_MAX);
+    report.fields.sort_by(|a, b| {
+        let share = |it: &FieldQuality| it.missing as f64 / it.rows.max(1) as f64;
+        share(b).total_cmp(&share(a))
+    });
 }
 
 fn day_qualities(stream: &str, rows: Vec<Vec<Cell>>) -> Vec<DayQuality> {

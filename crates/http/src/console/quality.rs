@@ -6,6 +6,7 @@ use axle_app::{ClockQuality, CodeQuality, DayQuality, FieldQuality, QualityRepor
 use axle_domain::Timestamp;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -37,7 +38,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     viewer.require_role(STAFF)?;
     let days = if query.is_ok_and(|query| query.0.days == 30) { 30 } else { 7 };
-    let report = api.app.quality.report(days).await?;
+    let report = api.app.quality.report(days).await;
     let body = html! {
         (heading("Data quality", html! {
             nav .choice aria-label="Days" {
@@ -47,8 +48,9 @@ pub(super) async fn get(
                     }
                 }
             }
-            span { "as of " (moment(report.at, report.at)) }
+            span { "as of " (moment(report.at, api.app.ports.clock.now())) }
         }))
+        @if let Some((done, of)) = report.progress { (progress(&report, done, of)) }
         @for reason in &report.unknown {
             div .notice.is-warn { p { strong { "Not everything could be computed: " } (reason) }
                 p .meta { "Fewer days cost less; the rest of this page is complete." } }
@@ -61,7 +63,24 @@ pub(super) async fn get(
         }
         (fields(&report))
     };
-    Ok(page(&viewer, Nav::Quality, "Data quality", body))
+    let mut response = page(&viewer, Nav::Quality, "Data quality", body);
+    if report.progress.is_some() {
+        response.headers_mut().insert("refresh", HeaderValue::from_static("2"));
+    }
+    Ok(response)
+}
+
+fn progress(report: &QualityReport, done: usize, of: usize) -> Markup {
+    let is_old = !report.took.is_zero();
+    html! {
+        div .notice {
+            p {
+                @if is_old { "Counting anew; below is the last report." }
+                @else { "Counting; below is what is known so far." }
+            }
+            label { (done) " of " (of) " streams" progress max=(of) value=(done) {} }
+        }
+    }
 }
 
 fn quarantine(report: &QualityReport) -> Markup {
@@ -103,7 +122,7 @@ fn code(it: &CodeQuality) -> Markup {
 }
 
 fn streams(report: &QualityReport) -> Markup {
-    if report.streams.is_empty() {
+    if report.streams.is_empty() && report.progress.is_none() {
         return empty(
             "No rows in these days",
             html! { p { "Rows appear here as soon as devices report. Look at a longer stretch, or \

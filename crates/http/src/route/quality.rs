@@ -23,7 +23,9 @@ pub(super) static GET: Operation = Operation {
     summary: "Read how good the data is",
     description: "By stream and day how far the time of rows can be trusted; what was set aside, \
         by code, with what to do about it; devices with the worst clocks and those that fell \
-        silent; fields that are often missing. The same answer is given for some seconds.",
+        silent; fields that are often missing. The same answer is given for some seconds, and longer \
+        where it took long. `progress` tells of a newer one that is being counted: until then this \
+        is the last one, or, where `at` is new, the part that is known.",
     rights: "`admin`",
     roles: STAFF,
     query: &[Parameter {
@@ -39,7 +41,7 @@ pub(super) static GET: Operation = Operation {
 pub(super) async fn get(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.require(Access::ReadAll)?;
     let days = call.parameters.count("days", 7, DAYS_MAX)?;
-    let report = api.app.quality.report(u32::try_from(days).unwrap_or(7)).await?;
+    let report = api.app.quality.report(u32::try_from(days).unwrap_or(7)).await;
     Ok(json_answer(StatusCode::OK, &wire(&report)))
 }
 
@@ -70,6 +72,7 @@ fn wire(report: &QualityReport) -> Value {
             "devices": silent.collect::<Vec<_>>(),
         },
         "unknown": report.unknown,
+        "progress": report.progress.map(|(done, of)| json!({"streams": done, "of": of})),
     })
 }
 

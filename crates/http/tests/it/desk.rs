@@ -88,6 +88,28 @@ async fn quality_names_silent_devices_and_what_was_set_aside() {
 }
 
 #[tokio::test]
+async fn quality_tells_what_is_known_while_it_counts() {
+    let world = World::new().await;
+    world.publish("b-1", "ride", FUTURE);
+    world.settle().await;
+    let session = world.session().await;
+    let busy = world.store.busy.lock().await;
+    let page = world.page("/quality", &session).await;
+    assert_eq!(page.header("refresh"), Some("2"), "the page looks again by itself");
+    let page = page.text();
+    for words in ["Counting; below is what is known so far", "<progress", "time.future"] {
+        assert!(page.contains(words), "{words} in {page}");
+    }
+    let seen = world.get("/api/v1/quality").send().await.json();
+    assert_eq!(seen["progress"]["streams"], 0);
+    drop(busy);
+    let page = world.page("/quality", &session).await;
+    assert_eq!(page.header("refresh"), None);
+    let seen = world.get("/api/v1/quality").send().await.json();
+    assert_eq!(seen["progress"], serde_json::Value::Null);
+}
+
+#[tokio::test]
 async fn a_refused_device_is_told_why_on_its_page() {
     let world = World::new().await;
     let session = world.session().await;

@@ -36,6 +36,8 @@ pub(crate) const NOW_TEXT: &str = "2026-09-21T14:13:20Z";
 pub(crate) struct ParrotStore {
     pub(crate) rows: Mutex<u64>,
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Who holds it keeps questions from being answered.
+    pub(crate) busy: tokio::sync::Mutex<()>,
     position: Mutex<Offset>,
 }
 
@@ -92,6 +94,7 @@ impl TelemetryStore for ParrotStore {
             return Err(Error::new(Kind::Denied, "query.not_read_only", "a query only reads"));
         }
         self.asked.lock().unwrap().push(format!("{:?}", query.visibility));
+        drop(self.busy.lock().await);
         Ok(match query.format {
             AnswerFormat::Table => Answer::Table(Self::table()),
             AnswerFormat::ArrowStream => Answer::ArrowStream(Bytes::from_static(b"ARROW"), true),

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use axle_domain::port::{
-    CommandStore, Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected,
-    ReportedState, SessionStore, TokenStore, UploadReceipt, UserStore,
+    CommandStore, ComponentRegistry, ConnectionFilter, ConnectionJournal, Counters,
+    CredentialStore, DeviceFilter, DeviceRegistry, Projected, ReportedState, ReviewFilter,
+    SessionStore, TokenStore, UploadReceipt, UserStore,
 };
 use axle_domain::{
     Certificate, CommandStatus, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
@@ -12,13 +13,16 @@ use axle_domain::{
     Scope, SecretHash, Session, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
+use axle_testkit::conformance::state::component_registry::{batch, component, installed, serial};
+use axle_testkit::conformance::state::connection_journal::{ended, refused};
 use axle_testkit::conformance::state::{at, command, device, device_id, step, user};
 use rusqlite::Connection;
 
 use crate::place::Folder;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/state-v1.db")
+fn fixture(version: u32) -> PathBuf {
+    let name = format!("tests/it/fixtures/state-v{version}.db");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn certificate() -> Certificate {
@@ -165,15 +169,41 @@ async fn check_people(state: &SqliteState) {
     assert_eq!(state.find_invitation(invitation().hash).await.unwrap(), Some(invitation()));
 }
 
+/// What came with the versions up to 6: components with their past, and connection events.
+async fn fill_parts(state: &SqliteState) {
+    let parts = vec![component("S1", "battery"), installed("S1", "b-1", 0, None)];
+    state.accept_batch(batch("beginning", parts)).await.unwrap();
+    let conflict = batch("conflict", vec![installed("S1", "b-9", 500, None)]);
+    state.accept_batch(conflict).await.unwrap();
+    state.record(ended("b-1", 5));
+    state.record(refused("tls.expired", 6));
+    state.flush_connections().await.unwrap();
+}
+
+async fn check_parts(state: &SqliteState) {
+    let battery = state.find_component(&serial("S1")).await.unwrap().unwrap();
+    assert_eq!((battery.kind.as_str(), battery.model.as_str()), ("battery", "P500"));
+    let spans = state.installations_of(&serial("S1")).await.unwrap();
+    let spans: Vec<_> = spans.iter().map(|it| (it.device.as_str(), it.from, it.to)).collect();
+    assert_eq!(spans, [("b-1", at(0), None)]);
+    let filter = ReviewFilter { limit: 10, ..ReviewFilter::default() };
+    assert_eq!(state.list_reviews(filter).await.unwrap().len(), 1);
+    let filter = ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
+    let events = state.list_connections(filter).await.unwrap();
+    assert_eq!(events, [refused("tls.expired", 6), ended("b-1", 5)]);
+}
+
 /// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
 #[tokio::test]
 async fn reads_what_it_has_written() {
     let folder = Folder::new();
     fill(&folder.state()).await;
     fill_people(&folder.state()).await;
+    fill_parts(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
     check_people(&state).await;
+    check_parts(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
@@ -183,8 +213,24 @@ async fn reads_what_it_has_written() {
 #[tokio::test]
 async fn reads_state_v1() {
     let folder = Folder::new();
-    std::fs::copy(fixture(), folder.path()).unwrap();
+    std::fs::copy(fixture(1), folder.path()).unwrap();
     check(&folder.state()).await;
+    verified(&folder);
+}
+
+#[tokio::test]
+async fn reads_state_v6() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(6), folder.path()).unwrap();
+    let state = folder.state();
+    check(&state).await;
+    check_people(&state).await;
+    check_parts(&state).await;
+    drop(state);
+    verified(&folder);
+}
+
+fn verified(folder: &Folder) {
     let verification = verify(&folder.path()).unwrap();
     assert_eq!(verification.findings, [""; 0]);
     assert_eq!((verification.version, verification.position), (STATE_VERSION, Offset(42)));
