@@ -69,7 +69,7 @@ pub struct ClockQuality {
     pub rows: u64,
     /// Share of rows whose time was corrected, lies ahead or is unknown.
     pub doubtful_share: f64,
-    /// Half of its rows came further than so many seconds from the time they claim.
+    /// About half of its rows came further than so many seconds from the time they claim.
     pub median_off_s: f64,
 }
 
@@ -247,7 +247,7 @@ impl Inquiry {
             "SELECT device, n, share, off / 1000000.0 FROM (SELECT device, count(*) AS n, \
              avg(CASE WHEN time_quality IN ('corrected', 'future', 'unknown') THEN 1.0 ELSE 0.0 END) \
              AS share, \
-             median(abs(CAST(received_at AS BIGINT) - CAST(time_claimed AS BIGINT))) AS off \
+             approx_median(abs(CAST(received_at AS BIGINT) - CAST(time_claimed AS BIGINT))) AS off \
              FROM {stream} WHERE {since} GROUP BY device) AS clocks \
              ORDER BY share DESC, off DESC LIMIT {DEVICES_MAX}"
         );
