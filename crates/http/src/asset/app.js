@@ -116,6 +116,11 @@ function tick() {
   }
 }
 
+// On a phone the navigation is a row that is longer than the screen.
+const current = document.querySelector(".side [aria-current]");
+const row = current?.closest("ul");
+if (row) row.scrollLeft = current.offsetLeft - (row.clientWidth - current.clientWidth) / 2;
+
 document.querySelectorAll("[data-live]").forEach(follow);
 tick();
 setInterval(tick, 1000);
