@@ -25,6 +25,7 @@ use crate::packet::Version;
 use crate::packet::connect::{self, Connect, ConnectRefused};
 use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
+use crate::proxied;
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
 use crate::settings::PlainAccess;
 use crate::tls_failure;
@@ -71,7 +72,20 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     /// Lets the client in and serves it in a task of its own, or says why not.
-    pub(crate) async fn admit(self, socket: TcpStream, door: Door) {
+    pub(crate) async fn admit(mut self, mut socket: TcpStream, door: Door) {
+        let proxies = &self.shared.settings.trusted_proxies;
+        if proxies.contains(&self.peer.ip().to_canonical()) {
+            match proxied::read_client(&mut socket, self.peer).await {
+                Ok(client) => self.peer = client,
+                Err(why) => {
+                    self.shared.metrics.count_handshake("failed");
+                    self.log_refused("proxy", &why.reason);
+                    let caller = Caller::stranger(self.peer);
+                    self.record_refused(caller, RefusalStage::Tls, why);
+                    return;
+                }
+            }
+        }
         match door {
             Door::Plain(access) => {
                 let claim = match access {

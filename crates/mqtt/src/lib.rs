@@ -21,6 +21,7 @@ mod journal;
 mod link;
 mod metrics;
 mod packet;
+mod proxied;
 mod session;
 mod sessions;
 mod settings;

@@ -1,5 +1,7 @@
 //! What an operator may set.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
 /// Settings of the device gateway.
@@ -16,6 +18,9 @@ pub struct Settings {
     pub connections_max: usize,
     /// Most connections that have not said who they are yet; one more is closed.
     pub unauthenticated_max: usize,
+    /// Addresses of load balancers that say by the PROXY protocol for whom they speak; they must,
+    /// and nobody else is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Whether `plain_listen` may be an address that others reach. Not a setting of the file: it
     /// is asked for on the command line.
     #[serde(skip)]
@@ -41,6 +46,7 @@ impl Default for Settings {
             plain_access: PlainAccess::Device,
             connections_max: 2_500_000,
             unauthenticated_max: 4096,
+            trusted_proxies: Vec::new(),
             is_insecure_allowed: false,
         }
     }

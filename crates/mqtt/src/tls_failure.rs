@@ -20,6 +20,11 @@ pub(crate) fn plain_text(first: &[u8]) -> Option<Why> {
             "the client speaks MQTT without TLS on a port with TLS",
             "Switch TLS on in the client (mqtts://), and give it ca.crt, its certificate and key.",
         ),
+        [b'P', b'R', b'O', b'X', b'Y', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => (
+            "tls.proxy_header",
+            "a load balancer speaks the PROXY protocol from an address that is not trusted",
+            "Name the load balancer's address in mqtt.trusted_proxies.",
+        ),
         [b'G' | b'P' | b'H' | b'D' | b'O', b'A'..=b'Z', ..] => (
             "tls.plain_http",
             "the client speaks HTTP without TLS on the port for MQTT with TLS",

@@ -200,6 +200,8 @@ async fn another_protocol_on_the_port_with_tls_is_recognized() {
     for (bytes, code, words) in [
         (&b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03b-1"[..], "tls.plain_mqtt", "10 0f 00 04"),
         (b"GET / HTTP/1.1\r\n\r\n", "tls.plain_http", "HTTP"),
+        (b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n", "tls.proxy_header", "not trusted"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "tls.proxy_header", "not trusted"),
         (b"hello, is somebody there?", "tls.not_tls", "68 65 6c 6c"),
     ] {
         let world = World::new().await;

@@ -12,6 +12,7 @@ mod certificates;
 mod client;
 mod commands;
 mod journal;
+mod proxied;
 mod publishing;
 mod routing;
 mod sessions;

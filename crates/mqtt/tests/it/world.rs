@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -146,7 +147,18 @@ impl World {
         config: &Arc<ClientConfig>,
         is_v5: bool,
     ) -> std::io::Result<Client> {
-        let socket = TcpStream::connect(self.tls).await?;
+        self.tls_client_after(b"", config, is_v5).await
+    }
+
+    /// The same, where a load balancer says something first.
+    pub(crate) async fn tls_client_after(
+        &self,
+        first: &[u8],
+        config: &Arc<ClientConfig>,
+        is_v5: bool,
+    ) -> std::io::Result<Client> {
+        let mut socket = TcpStream::connect(self.tls).await?;
+        socket.write_all(first).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, socket).await?;
         Ok(Client::new(Box::new(stream), is_v5))

@@ -1,5 +1,7 @@
 //! Sections whose parts take their settings in another form than people write them.
 
+use std::net::IpAddr;
+
 use axle_log::{LogSettings, Retention};
 use axle_store::StoreSettings;
 use serde::{Deserialize, Serialize};
@@ -96,6 +98,9 @@ pub struct MqttSection {
     pub connections_max: usize,
     /// Most connections that have not said who they are yet; one more is closed.
     pub unauthenticated_max: usize,
+    /// Addresses of load balancers that say by the PROXY protocol, version 1 or 2, for whom they
+    /// speak; from these it is demanded, from others it is refused.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// Who may use the listener without TLS.
@@ -121,6 +126,7 @@ impl Default for MqttSection {
             allow_insecure: settings.is_insecure_allowed,
             connections_max: settings.connections_max,
             unauthenticated_max: settings.unauthenticated_max,
+            trusted_proxies: settings.trusted_proxies,
         }
     }
 }
@@ -138,6 +144,7 @@ impl MqttSection {
             },
             connections_max: self.connections_max,
             unauthenticated_max: self.unauthenticated_max,
+            trusted_proxies: self.trusted_proxies.clone(),
             is_insecure_allowed: self.allow_insecure,
         }
     }
