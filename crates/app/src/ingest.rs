@@ -3,20 +3,10 @@
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog};
-use axle_domain::{DeviceId, Error, Kind, Message, Offset, Source, Timestamp, Topic};
+use axle_domain::{Error, Kind, Message, Offset, Source};
 
 use crate::metrics::DoorMetrics;
-
-/// Who publishes over MQTT, settled once per connection.
-#[derive(Clone, Debug)]
-pub struct Publisher {
-    /// The device that the credential named.
-    pub device: DeviceId,
-    /// When the connection was opened.
-    pub connected_at: Timestamp,
-    /// Whether any topic is allowed (a local tool on a listener with `plain_access = "all"`).
-    pub is_unrestricted: bool,
-}
+use crate::publisher::Publisher;
 
 /// The way from the door to the log.
 pub struct Ingest {
@@ -39,7 +29,7 @@ impl Ingest {
     /// sets it aside with its reason.
     ///
     /// # Errors
-    /// `Denied` outside the device's own tree (never retried: acknowledge with a reason code or
+    /// `Denied` outside what the publisher may publish to (never retried: acknowledge with a reason code or
     /// close), `TooLarge`, `Busy` (stop reading, wait for [`Ingest::room`], try again),
     /// `Unavailable` (the log has failed: acknowledge nothing, close).
     pub fn publish(
@@ -49,21 +39,13 @@ impl Ingest {
         content_type: &str,
         payload: &[u8],
     ) -> Result<Offset, Error> {
-        if !publisher.is_unrestricted && !Topic::may_publish(publisher.device.as_str(), topic) {
+        if !publisher.may_publish(topic) {
             self.metrics.rejected(1);
-            return Err(Error::new(
-                Kind::Denied,
-                "topic.denied",
-                format!(
-                    "device `{0}` may publish to v1/d/{0}/t/{{stream}}, e/{{type}} and \
-                     c/{{command}}/r only",
-                    publisher.device
-                ),
-            ));
+            return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
         self.log.append(&Message {
             source: Source::Mqtt,
-            device: publisher.device.as_str(),
+            device: publisher.speaks_for(topic),
             topic,
             content_type,
             payload,

@@ -21,6 +21,8 @@ mod metrics;
 mod password;
 mod principal;
 mod project;
+mod publisher;
+mod publisher;
 mod quality;
 mod quarantine;
 mod query;
@@ -47,12 +49,13 @@ pub use device::{DeviceChange, Devices, NewDevice};
 pub use dispatch::Dispatch;
 pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch, read_record};
 pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
-pub use ingest::{Ingest, Publisher};
+pub use ingest::Ingest;
 pub use lag::LagFigures;
 pub use metrics::DoorMetrics;
 pub use password::Password;
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
+pub use publisher::{Publisher, Rights};
 pub use quality::{
     ClockQuality, CodeQuality, DayQuality, FieldQuality, Quality, QualityReport, quarantine_advice,
 };

@@ -13,6 +13,7 @@ mod connection_event;
 mod device;
 mod error;
 mod feed;
+mod grant;
 mod id;
 mod latency;
 mod latest;
@@ -41,6 +42,7 @@ pub use feed::{
     Approval, Change, ComponentFacts, Decided, DeviceFacts, FeedRecord, Known, Neighbor, Reason,
     ReviewId, ReviewItem, ReviewStatus, judge,
 };
+pub use grant::{Grants, TopicFilter};
 pub use id::{
     BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName, UploadId, UserName,
 };

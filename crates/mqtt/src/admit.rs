@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::Publisher;
-use axle_domain::{DeviceId, RefusalStage, Timestamp, Topic, limit};
+use axle_app::{Publisher, Rights};
+use axle_domain::{DeviceId, RefusalStage, Timestamp, limit};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -229,7 +229,7 @@ impl Visitor {
                 None => DeviceId::parse(TOOL_NAME).map_err(|_error| Refusal::CLIENT_ID)?,
             },
             connected_at,
-            is_unrestricted: device.is_none(),
+            rights: if device.is_some() { Rights::OwnTree } else { Rights::Everything },
         };
         let will = will(connect, &publisher)?;
         let link = Link::new(LinkOf {
@@ -435,9 +435,7 @@ fn will(connect: &Connect<'_>, publisher: &Publisher) -> Result<Option<Box<Will>
             return Err(Refusal::RETAIN);
         }
     }
-    let may =
-        publisher.is_unrestricted || Topic::may_publish(publisher.device.as_str(), will.topic);
-    if !may {
+    if !publisher.may_publish(will.topic) {
         return Err(Refusal::WILL_DENIED);
     }
     Ok(Some(Box::new(Will {

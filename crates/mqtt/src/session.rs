@@ -289,7 +289,6 @@ impl Session {
         if self.device().is_some_and(|device| app.registry.check(device).is_err()) {
             return;
         }
-        self.speak_for(&will.topic);
         for _ in 0..2 {
             let sent =
                 app.ingest.publish(&self.publisher, &will.topic, &will.content_type, &will.payload);
@@ -304,22 +303,6 @@ impl Session {
             }
         }
         app.ingest.count_shed(1);
-    }
-
-    /// A local tool has no device of its own: it speaks for the one that a topic names.
-    fn speak_for(&mut self, topic: &str) {
-        if !self.publisher.is_unrestricted {
-            return;
-        }
-        let named = topic.strip_prefix("v1/d/").and_then(|rest| rest.split('/').next());
-        match named {
-            Some(device) if device != self.publisher.device.as_str() => {
-                if let Ok(device) = DeviceId::parse(device) {
-                    self.publisher.device = device;
-                }
-            }
-            _ => {}
-        }
     }
 }
 

@@ -68,7 +68,7 @@ async fn the_law_of_the_door_holds() {
     let foreign = axle_app::Publisher {
         device: device("b-1"),
         connected_at: crate::world::NOW,
-        is_unrestricted: false,
+        rights: axle_app::Rights::OwnTree,
     };
     let error = world.app.ingest.publish(&foreign, "v1/d/b-2/t/ride", "", b"{}").unwrap_err();
     assert_eq!(error.code, "topic.denied");

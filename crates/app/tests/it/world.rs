@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use axle_app::{App, NewDevice, Ports, Principal, Publisher};
+use axle_app::{App, NewDevice, Ports, Principal, Publisher, Rights};
 use axle_domain::port::{
     CertificateAuthority, DeviceLink, IssuedCertificate, Receipt, SendError, TelemetryStore,
 };
@@ -163,7 +163,7 @@ impl World {
 
     pub(crate) fn publish(&self, device_id: &str, topic: &str, payload: &str) {
         let publisher =
-            Publisher { device: device(device_id), connected_at: NOW, is_unrestricted: false };
+            Publisher { device: device(device_id), connected_at: NOW, rights: Rights::OwnTree };
         self.app.ingest.publish(&publisher, topic, "", payload.as_bytes()).unwrap();
     }
 

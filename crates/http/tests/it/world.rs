@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axle_app::{App, NewDevice, NewUser, Ports, Publisher};
+use axle_app::{App, NewDevice, NewUser, Ports, Publisher, Rights};
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
     IssuedCertificate, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
@@ -323,7 +323,7 @@ impl World {
     pub(crate) fn publish(&self, device_id: &str, stream: &str, payload: &str) {
         let device = device(device_id);
         let topic = format!("v1/d/{device}/t/{stream}");
-        let publisher = Publisher { device, connected_at: NOW, is_unrestricted: false };
+        let publisher = Publisher { device, connected_at: NOW, rights: Rights::OwnTree };
         self.app.ingest.publish(&publisher, &topic, "", payload.as_bytes()).unwrap();
     }
 

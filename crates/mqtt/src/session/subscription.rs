@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axle_domain::{Topic, limit};
+use axle_domain::limit;
 
 use super::Session;
 use crate::link::Subscription;
@@ -60,7 +60,7 @@ impl Session {
             Err(FilterError::Shared) => return Ok(Err(SHARED_NOT_SUPPORTED)),
             Ok(()) => {}
         }
-        if self.device().is_some_and(|d| !Topic::may_subscribe(d.as_str(), wish.filter)) {
+        if !self.publisher.may_subscribe(wish.filter) {
             return Ok(Err(NOT_AUTHORIZED));
         }
         let qos = wish.qos.min(1);

@@ -117,7 +117,6 @@ impl Session {
             self.shared.app.ingest.count_rejected(1);
             return Ok(self.refuse(publish, Refused::PayloadFormat, out));
         }
-        self.speak_for(publish.topic);
         let sent = self.shared.app.ingest.publish(
             &self.publisher,
             publish.topic,
