@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axle_domain::port::{
-    CertificateAuthority, Clock, CommandStore, ComponentRegistry, ConnectionJournal, Counters,
-    CredentialStore, DeviceFilter, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState,
-    SearchIndex, SessionStore, TelemetryStore, TokenStore, UserStore,
+    ApplicationStore, CertificateAuthority, Clock, CommandStore, ComponentRegistry,
+    ConnectionJournal, Counters, CredentialStore, DeviceFilter, DeviceLink, DeviceRegistry,
+    EventLog, Machine, ReportedState, SearchIndex, SessionStore, TelemetryStore, TokenStore,
+    UserStore,
 };
 use axle_domain::{Device, Error, Offset, Schemas};
 
+use crate::application::Applications;
 use crate::command::Commands;
 use crate::component::Components;
 use crate::consumption::{Consumptions, KeptDays};
@@ -46,6 +48,8 @@ pub struct Ports {
     pub components: Arc<dyn ComponentRegistry>,
     /// The index over devices, components and people.
     pub search: Arc<dyn SearchIndex>,
+    /// Backend applications.
+    pub applications: Arc<dyn ApplicationStore>,
     /// Tokens.
     pub tokens: Arc<dyn TokenStore>,
     /// People.
@@ -87,6 +91,8 @@ pub struct App {
     pub uploads: Uploads,
     /// The registry.
     pub devices: Devices,
+    /// Backend applications.
+    pub applications: Applications,
     /// The registry in memory, for the gateway.
     pub registry: Arc<Registry>,
     /// Components.
@@ -137,6 +143,9 @@ impl App {
         let devices = all_devices(&ports).await?;
         let certificates = ports.devices.list_certificates(None).await?;
         let registry = Arc::new(Registry::load(&devices, &certificates));
+        for application in ports.applications.list_applications().await? {
+            registry.put_application(&Arc::new(application));
+        }
         let schemas = Arc::new(Schemas::builtin());
         let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
         devices.iter().for_each(|device| fleet_map.put_device(device));
@@ -172,6 +181,7 @@ impl App {
                 link,
                 Arc::clone(&clock),
             ),
+            applications: Applications::new(&ports, Arc::clone(&registry)),
             components: Components::new(&ports),
             search: Search::new(&ports),
             feeds: Feeds::new(&ports, Arc::clone(&registry), Arc::clone(&fleet_map)),

@@ -6,7 +6,7 @@ use axle_domain::port::{
     CertificateAuthority, Clock, DeviceFilter, DeviceLink, DeviceRegistry, IssuedCertificate,
     Visibility,
 };
-use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error};
+use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error, Kind};
 
 use crate::fleet_map::FleetMap;
 use crate::principal::device_not_found;
@@ -73,6 +73,10 @@ impl Devices {
         check_text("name", &new.name)?;
         check_text("kind", &new.kind)?;
         check_text("model", &model)?;
+        if self.registry.find_application(new.id.as_str()).is_some() {
+            let message = format!("`{}` is the name of an application: choose another id", new.id);
+            return Err(Error::new(Kind::Conflict, "device.id_of_application", message));
+        }
         let now = self.clock.now();
         let device = Device {
             id: new.id,
@@ -143,7 +147,7 @@ impl Devices {
         let mut device = self.get(id).await?;
         if change.if_version.is_some_and(|version| version != device.version) {
             return Err(Error::new(
-                axle_domain::Kind::Conflict,
+                Kind::Conflict,
                 "device.version_conflict",
                 format!("device `{id}` has version {}: read it again", device.version),
             ));

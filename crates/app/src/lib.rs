@@ -7,6 +7,7 @@
 //! shown), [`decode`] (what it means), [`Commands`] and [`Dispatch`] (the way down).
 
 mod app;
+mod application;
 mod command;
 mod component;
 mod consumption;
@@ -21,7 +22,6 @@ mod metrics;
 mod password;
 mod principal;
 mod project;
-mod publisher;
 mod publisher;
 mod quality;
 mod quarantine;
@@ -39,6 +39,7 @@ mod user;
 mod vitals;
 
 pub use app::{App, Ports, Positions};
+pub use application::{Applications, NewApplication};
 pub use command::{Commands, NewCommand};
 pub use component::Components;
 pub use consumption::{

@@ -1,10 +1,15 @@
 //! The registry in memory: who may connect. Asked after every handshake and at every delivery, so
 //! it never waits for a disk or a database.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind};
+use axle_domain::{
+    Application, ApplicationName, Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint,
+    Kind, TokenHash,
+};
+
+use crate::token::hash;
 
 /// What a TLS handshake has proved about a client.
 #[derive(Clone, Debug)]
@@ -20,6 +25,9 @@ struct Entries {
     devices: HashMap<DeviceId, DeviceStatus>,
     /// Bound device and whether the certificate is revoked.
     certificates: HashMap<Fingerprint, (DeviceId, bool)>,
+    applications: BTreeMap<ApplicationName, Arc<Application>>,
+    /// Those among them that have a token.
+    tokens: HashMap<TokenHash, Arc<Application>>,
 }
 
 /// Devices and certificates as the gateway sees them.
@@ -68,6 +76,85 @@ impl Registry {
         };
         check_active(&entries, &device)?;
         Ok(device)
+    }
+
+    /// The application that a token belongs to.
+    ///
+    /// # Errors
+    /// `Denied`, when there is none.
+    pub fn authenticate_token(&self, secret: &[u8]) -> Result<Arc<Application>, Error> {
+        let found = std::str::from_utf8(secret).ok().and_then(|secret| {
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            entries.tokens.get(&hash(secret)).cloned()
+        });
+        found.ok_or_else(|| {
+            let message = "the password is no token of an application";
+            Error::new(Kind::Denied, "application.token_unknown", message)
+        })
+    }
+
+    /// The application that a certificate names and that has this certificate.
+    ///
+    /// # Errors
+    /// `Denied`: the application is unknown, or has no such certificate any more.
+    pub fn authenticate_application(
+        &self,
+        name: &str,
+        fingerprint: &Fingerprint,
+    ) -> Result<Arc<Application>, Error> {
+        match self.find_application(name) {
+            Some(application) if application.certificates.contains(fingerprint) => Ok(application),
+            Some(_) => {
+                let message = format!("certificate {fingerprint} is none of application `{name}`");
+                Err(Error::new(Kind::Denied, "certificate.revoked", message))
+            }
+            None => {
+                let message = format!("application `{}` is not known", name.escape_debug());
+                Err(Error::new(Kind::Denied, "application.unknown", message))
+            }
+        }
+    }
+
+    /// The application of that name.
+    #[must_use]
+    pub fn find_application(&self, name: &str) -> Option<Arc<Application>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.applications.get(name).cloned()
+    }
+
+    /// All applications, by name.
+    #[must_use]
+    pub fn applications(&self) -> Vec<Arc<Application>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.applications.values().cloned().collect()
+    }
+
+    /// Whether any client may come with a token instead of a certificate.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.entries.read().unwrap_or_else(PoisonError::into_inner).tokens.is_empty()
+    }
+
+    /// Takes over an application.
+    pub fn put_application(&self, application: &Arc<Application>) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let name = application.name.clone();
+        let old = entries.applications.insert(name, Arc::clone(application));
+        if let Some(token) = old.and_then(|old| old.token) {
+            entries.tokens.remove(&token);
+        }
+        if let Some(token) = application.token {
+            entries.tokens.insert(token, Arc::clone(application));
+        }
+    }
+
+    /// Forgets an application.
+    pub fn remove_application(&self, name: &ApplicationName) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let old = entries.applications.remove(name);
+        if let Some(token) = old.and_then(|old| old.token) {
+            entries.tokens.remove(&token);
+        }
     }
 
     /// Whether a device may connect or be delivered to now.

@@ -106,6 +106,6 @@ impl Tokens {
     }
 }
 
-fn hash(secret: &str) -> TokenHash {
+pub(crate) fn hash(secret: &str) -> TokenHash {
     TokenHash(Sha256::digest(secret.as_bytes()).into())
 }

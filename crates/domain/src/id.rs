@@ -93,6 +93,19 @@ id!(
     /// A batch of a plant: `[A-Za-z0-9_-]{1,64}`.
     BatchId, "batch.id_invalid", "batch id", is_token, "[A-Za-z0-9_-]{{1,64}}"
 );
+id!(
+    /// A backend application: `[a-z][a-z0-9_-]{0,47}`.
+    ApplicationName, "application.name_invalid", "application name", is_application_name,
+    "[a-z][a-z0-9_-]{{0,47}}"
+);
+
+fn is_application_name(text: &str) -> bool {
+    (1..=48).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+}
 
 fn is_device_id(text: &str) -> bool {
     (1..=limit::DEVICE_ID_BYTES_MAX).contains(&text.len())

@@ -7,6 +7,7 @@
 //! [`settle`] (when it happened), [`Command`] (what people intend), then the ports.
 
 mod access;
+mod application;
 mod command;
 mod component;
 mod connection_event;
@@ -31,6 +32,7 @@ mod topic;
 mod user;
 
 pub use access::Access;
+pub use application::{Application, ApplicationKind};
 pub use command::{Command, CommandStatus, Reply, Transition};
 pub use component::{Component, ComponentStatus, Installation};
 pub use connection_event::{
@@ -44,7 +46,8 @@ pub use feed::{
 };
 pub use grant::{Grants, TopicFilter};
 pub use id::{
-    BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName, UploadId, UserName,
+    ApplicationName, BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName,
+    UploadId, UserName,
 };
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};

@@ -95,6 +95,13 @@ pub const MAP_CELLS_MAX: usize = 1024;
 /// Vehicles that an area shows one by one when one looks from near.
 pub const MAP_SINGLES_MAX: usize = 400;
 
+/// Most backend applications and claims.
+pub const APPLICATIONS_MAX: usize = 1000;
+/// Most filters that one application may publish to, and most that it may subscribe to.
+pub const GRANTS_PER_APPLICATION_MAX: usize = 64;
+/// Most certificates of one application.
+pub const CERTIFICATES_PER_APPLICATION_MAX: usize = 16;
+
 /// Most people that one instance knows.
 pub const USERS_MAX: usize = 100_000;
 /// Most devices of one person.

@@ -3,6 +3,7 @@
 //! Each trait states its contract in numbered clauses; `axle-testkit` has a conformance suite for
 //! each that stands in for more than one implementation.
 
+mod application_store;
 mod certificate_authority;
 mod clock;
 mod command_store;
@@ -20,7 +21,10 @@ mod telemetry_store;
 mod token_store;
 mod user_store;
 
-pub use certificate_authority::{CertificateAuthority, IssuedCertificate};
+pub use application_store::ApplicationStore;
+pub use certificate_authority::{
+    CertificateAuthority, CertificateSubject, IssuedCertificate, SignedCertificate,
+};
 pub use clock::Clock;
 pub use command_store::CommandStore;
 pub use component_registry::{

@@ -1,5 +1,6 @@
 //! The table of the API's routes: each with its promise and its handler.
 
+mod applications;
 mod certificates;
 mod commands;
 mod components;
@@ -67,6 +68,10 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&quarantine::LIST, quarantine::list),
         route(&quarantine::GET, quarantine::get),
         route(&quarantine::REPLAY, quarantine::replay),
+        route(&applications::CREATE, applications::create),
+        route(&applications::LIST, applications::list),
+        route(&applications::DELETE, applications::delete),
+        route(&applications::CERTIFY, applications::certify),
         route(&tokens::CREATE, tokens::create),
         route(&tokens::LIST, tokens::list),
         route(&tokens::DELETE, tokens::delete),

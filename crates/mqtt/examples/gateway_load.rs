@@ -100,6 +100,7 @@ async fn serve(dir: &str) {
         devices: state.clone(),
         components: state.clone(),
         search: state.clone(),
+        applications: state.clone(),
         tokens: state.clone(),
         users: state.clone(),
         credentials: state.clone(),
@@ -127,9 +128,9 @@ async fn serve(dir: &str) {
             plain_access: PlainAccess::Device,
             ..Settings::default()
         },
+        tls: Some(device_listener_config(&authority, &app.registry, &[b"mqtt"]).unwrap()),
         app,
         sessions,
-        tls: Some(device_listener_config(&authority, &[b"mqtt"]).unwrap()),
         metrics: prometheus::Registry::new(),
         stop: CancellationToken::new(),
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{Publisher, Rights};
-use axle_domain::{DeviceId, RefusalStage, Timestamp, limit};
+use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, limit};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -52,14 +52,58 @@ pub(crate) enum Door {
 
 /// Who a client may be.
 enum Claim {
-    /// The device of its certificate.
+    /// The device or the application of its certificate.
     Certificate(Identity),
+    /// The application whose token it brings: it has shown no certificate.
+    Token,
     /// The certificate names nobody, or two.
     Ambiguous,
     /// Any registered device.
     Device,
     /// A local tool.
     Tool,
+}
+
+/// Who a client is.
+enum Who {
+    Device(DeviceId),
+    Application(Arc<Application>),
+    Tool,
+}
+
+impl Who {
+    fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Device(device) => Some(device),
+            Self::Application(_) | Self::Tool => None,
+        }
+    }
+
+    fn application(&self) -> Option<ApplicationName> {
+        match self {
+            Self::Application(application) => Some(application.name.clone()),
+            Self::Device(_) | Self::Tool => None,
+        }
+    }
+
+    /// What its client id is, or begins with; a tool's may be anything.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Device(device) => Some(device.as_str()),
+            Self::Application(application) => Some(application.name.as_str()),
+            Self::Tool => None,
+        }
+    }
+
+    fn publisher(&self, connected_at: Timestamp) -> Result<Publisher, Refusal> {
+        let device = DeviceId::parse(self.name().unwrap_or(TOOL_NAME));
+        let rights = match self {
+            Self::Device(_) => Rights::OwnTree,
+            Self::Application(application) => Rights::Granted(Arc::clone(&application.grants)),
+            Self::Tool => Rights::Everything,
+        };
+        Ok(Publisher { device: device.map_err(|_error| Refusal::CLIENT_ID)?, connected_at, rights })
+    }
 }
 
 /// A connection before it is let in.
@@ -114,9 +158,10 @@ impl Visitor {
                 self.shared.metrics.count_handshake("ok");
                 let (_, tls) = stream.get_ref();
                 let own = tls.peer_certificates().and_then(|chain| chain.first());
-                let claim = match own.and_then(identify) {
-                    Some(identity) => Claim::Certificate(identity),
-                    None => Claim::Ambiguous,
+                let claim = match (own, own.and_then(identify)) {
+                    (_, Some(identity)) => Claim::Certificate(identity),
+                    (Some(_unreadable), None) => Claim::Ambiguous,
+                    (None, None) => Claim::Token,
                 };
                 let caller = self.caller(own, true);
                 self.greet(stream, claim, caller).await;
@@ -217,25 +262,19 @@ impl Visitor {
                 }
                 Instant::now().checked_add(Duration::from_micros(micros))
             }
-            Claim::Ambiguous | Claim::Device | Claim::Tool => None,
+            Claim::Token | Claim::Ambiguous | Claim::Device | Claim::Tool => None,
         };
-        let device = self.device(connect, &claim, caller)?;
+        let who = self.identify(connect, &claim, caller)?;
         let client_id =
-            client_id(connect, device.as_ref()).map_err(|refusal| self.foreign(refusal, caller))?;
+            client_id(connect, who.name()).map_err(|refusal| self.foreign(refusal, caller))?;
         let is_assigned = connect.client_id.is_empty();
-        let publisher = Publisher {
-            device: match &device {
-                Some(device) => device.clone(),
-                None => DeviceId::parse(TOOL_NAME).map_err(|_error| Refusal::CLIENT_ID)?,
-            },
-            connected_at,
-            rights: if device.is_some() { Rights::OwnTree } else { Rights::Everything },
-        };
+        let publisher = who.publisher(connected_at)?;
         let will = will(connect, &publisher)?;
         let link = Link::new(LinkOf {
             id: shared.sessions.next_id(),
             client_id: Arc::clone(&client_id),
-            device: device.clone(),
+            device: who.device().cloned(),
+            application: who.application(),
             fingerprint: caller.fingerprint,
             connected_at,
             version: connect.version,
@@ -243,9 +282,7 @@ impl Visitor {
         });
         let place = Place::take(shared, &link)?;
         // Asked again now that a revocation finds the connection: none falls in between.
-        if let Some(device) = &device {
-            shared.app.registry.check(device).map_err(Denied::by_registry)?;
-        }
+        self.check(&who)?;
         let (silence_max, server_keep_alive) = keep_alive(connect);
         let mut out = Vec::new();
         let welcome = Welcome {
@@ -268,27 +305,52 @@ impl Visitor {
         Ok((session, Start { times, peer: self.peer, held: Vec::new(), out }))
     }
 
-    /// The device that the client speaks for; `None` for a local tool.
-    fn device(
+    /// Whether the client may be here still.
+    fn check(&self, who: &Who) -> Result<(), Denied> {
+        let registry = &self.shared.app.registry;
+        match who {
+            Who::Device(device) => registry.check(device).map_err(Denied::by_registry),
+            Who::Application(application) => {
+                match registry.find_application(application.name.as_str()) {
+                    Some(now) if now.created_at == application.created_at => Ok(()),
+                    _ => Err(Refusal::APPLICATION.into()),
+                }
+            }
+            Who::Tool => Ok(()),
+        }
+    }
+
+    /// Whom the client speaks for.
+    fn identify(
         &self,
         connect: &Connect<'_>,
         claim: &Claim,
         caller: &mut Caller,
-    ) -> Result<Option<DeviceId>, Denied> {
+    ) -> Result<Who, Denied> {
         let registry = &self.shared.app.registry;
         match claim {
-            Claim::Tool => Ok(None),
+            Claim::Tool => Ok(Who::Tool),
             Claim::Ambiguous => Err(Denied::ambiguous()),
-            Claim::Certificate(identity) => {
-                registry.authenticate(&identity.presented).map(Some).map_err(Denied::by_registry)
+            Claim::Token => {
+                let secret = connect.password.ok_or(Refusal::CREDENTIALS)?;
+                let application = registry.authenticate_token(secret);
+                application.map(Who::Application).map_err(Denied::by_token)
             }
+            Claim::Certificate(Identity { presented, application: Some(name), .. }) => {
+                let found = registry.authenticate_application(name, &presented.fingerprint);
+                found.map(Who::Application).map_err(Denied::by_registry)
+            }
+            Claim::Certificate(identity) => registry
+                .authenticate(&identity.presented)
+                .map(Who::Device)
+                .map_err(Denied::by_registry),
             Claim::Device => {
                 let named = connect.client_id.split('/').next().unwrap_or_default();
                 let device = DeviceId::parse(named).map_err(|_error| Refusal::CLIENT_ID)?;
                 caller.device = Some(device.clone());
                 registry.check(&device).map_err(Denied::by_registry)?;
                 caller.is_proved = true;
-                Ok(Some(device))
+                Ok(Who::Device(device))
             }
         }
     }
@@ -367,6 +429,10 @@ impl Denied {
         Self { refusal: Refusal::NOT_AUTHORIZED, why }
     }
 
+    fn by_token(error: axle_domain::Error) -> Self {
+        Self { refusal: Refusal::CREDENTIALS, ..Self::by_registry(error) }
+    }
+
     fn ambiguous() -> Self {
         let code = "certificate.ambiguous";
         let reason = "the certificate cannot be read, or names two devices";
@@ -396,7 +462,7 @@ impl Turned {
 }
 
 /// Checks the client id, or makes one up.
-fn client_id(connect: &Connect<'_>, device: Option<&DeviceId>) -> Result<Arc<str>, Refusal> {
+fn client_id(connect: &Connect<'_>, name: Option<&str>) -> Result<Arc<str>, Refusal> {
     if connect.client_id.is_empty() {
         // 3.1.1 [MQTT-3.1.3-8]
         if connect.version == Version::V3 && !connect.is_clean {
@@ -405,13 +471,13 @@ fn client_id(connect: &Connect<'_>, device: Option<&DeviceId>) -> Result<Arc<str
         let mut random = [0_u8; 10];
         getrandom::fill(&mut random).map_err(|_error| Refusal::UNAVAILABLE)?;
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let prefix = device.map_or(TOOL_NAME, DeviceId::as_str);
+        let prefix = name.unwrap_or(TOOL_NAME);
         return Ok(Arc::from(format!("{prefix}/{random}")));
     }
     let id = connect.client_id;
-    let is_good = match device {
+    let is_good = match name {
         None => id.len() <= TOOL_ID_BYTES_MAX,
-        Some(device) => match id.strip_prefix(device.as_str()) {
+        Some(name) => match id.strip_prefix(name) {
             Some("") => true,
             Some(rest) => rest.strip_prefix('/').is_some_and(|suffix| {
                 (1..=SUFFIX_BYTES_MAX).contains(&suffix.len())

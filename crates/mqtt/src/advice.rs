@@ -12,6 +12,10 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
         Refusal::CLIENT_ID => {
             "Use the device id as client id, or the device id, a slash and a suffix of your own."
         }
+        Refusal::CREDENTIALS => {
+            "A device brings its client certificate; a backend application brings its token as \
+             password: axle application create NAME."
+        }
         Refusal::CLIENT_ID_EMPTY => "Give a client id, or ask for a clean session.",
         Refusal::AUTH_METHOD => {
             "Leave the authentication method out: the client certificate says who it is."
@@ -66,6 +70,10 @@ pub(crate) fn registry_step(code: &str) -> &'static str {
         "device.revoked" => {
             "The device was revoked. If that was a mistake, register it again with a new \
              certificate."
+        }
+        "application.token_unknown" | "application.unknown" => {
+            "Give the application the token that axle application create has printed; a lost one \
+             cannot be shown again, so revoke the application and create it anew."
         }
         "certificate.revoked" => {
             "Put the device's current certificate on it, or issue a new one: \

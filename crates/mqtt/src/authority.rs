@@ -13,8 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_domain::port::{CertificateAuthority, Clock, IssuedCertificate};
-use axle_domain::{DeviceId, Error, Timestamp};
+use axle_domain::port::{CertificateAuthority, CertificateSubject, Clock, SignedCertificate};
+use axle_domain::{Error, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PublicKeyData,
@@ -22,7 +22,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-pub use issue::new_key_and_request;
+pub use issue::{new_application_request, new_key_and_request};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long the authority's own certificate is valid.
@@ -107,9 +107,12 @@ impl DeviceAuthority {
 }
 
 impl CertificateAuthority for DeviceAuthority {
-    fn issue(&self, device: &DeviceId, request_pem: &str) -> Result<IssuedCertificate, Error> {
-        let (certificate, pem) = issue::sign(&self.issuer, device, request_pem, self.clock.now())?;
-        Ok(IssuedCertificate { certificate, pem, authority_pem: self.pem.clone() })
+    fn sign(
+        &self,
+        subject: &CertificateSubject,
+        request_pem: &str,
+    ) -> Result<SignedCertificate, Error> {
+        issue::sign(&self.issuer, subject, request_pem, self.clock.now())
     }
 
     fn authority_pem(&self) -> String {

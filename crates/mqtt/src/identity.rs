@@ -10,11 +10,16 @@ use x509_parser::extensions::GeneralName;
 /// What the SAN URI of a device certificate begins with.
 pub(crate) const DEVICE_URI: &str = "axle:device:";
 
+/// What the SAN URI of an application's certificate begins with.
+pub(crate) const APPLICATION_URI: &str = "axle:application:";
+
 /// What a handshake has proved.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// For the registry.
     pub(crate) presented: PresentedCertificate,
+    /// The application that the certificate names; it names no device then.
+    pub(crate) application: Option<String>,
     /// End of the certificate's validity; the connection ends with it.
     pub(crate) not_after: Timestamp,
 }
@@ -23,14 +28,18 @@ pub(crate) struct Identity {
 /// two of either: what is ambiguous is refused, before anyone picks the wrong one.
 pub(crate) fn identify(certificate: &CertificateDer<'_>) -> Option<Identity> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let names = match device_uri(&parsed)? {
-        Some(device) => Some(device),
-        None => common_name(&parsed)?,
+    let application = uri(&parsed, APPLICATION_URI)?;
+    let names = match (uri(&parsed, DEVICE_URI)?, &application) {
+        (Some(_), Some(_)) => return None,
+        (Some(device), None) => Some(device),
+        (None, Some(_)) => None,
+        (None, None) => common_name(&parsed)?,
     };
     let fingerprint = fingerprint(certificate);
     let not_after = parsed.validity().not_after.timestamp().saturating_mul(1000);
     Some(Identity {
         presented: PresentedCertificate { fingerprint, names },
+        application,
         not_after: Timestamp::from_millis(not_after).unwrap_or(Timestamp(i64::MAX)),
     })
 }
@@ -40,13 +49,14 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     Fingerprint(Sha256::digest(certificate).into())
 }
 
-fn device_uri(certificate: &X509Certificate<'_>) -> Option<Option<String>> {
+/// What follows a prefix in a SAN URI; `None` where two do.
+fn uri(certificate: &X509Certificate<'_>, prefix: &str) -> Option<Option<String>> {
     let names = certificate.subject_alternative_name().ok()?;
     let Some(names) = names else { return Some(None) };
-    let mut devices = names.value.general_names.iter().filter_map(|name| {
-        if let GeneralName::URI(uri) = name { uri.strip_prefix(DEVICE_URI) } else { None }
+    let mut named = names.value.general_names.iter().filter_map(|name| {
+        if let GeneralName::URI(uri) = name { uri.strip_prefix(prefix) } else { None }
     });
-    one_of(devices.next(), devices.next())
+    one_of(named.next(), named.next())
 }
 
 fn common_name(certificate: &X509Certificate<'_>) -> Option<Option<String>> {
@@ -92,6 +102,12 @@ mod tests {
     #[test]
     fn a_certificate_that_names_two_devices_names_none() {
         check(&["axle:device:b-1", "axle:device:b-2"], Some("b-1"), None);
+        check(&["axle:device:b-1", "axle:application:erp"], None, None);
+    }
+
+    #[test]
+    fn a_certificate_of_an_application_names_no_device() {
+        check(&["axle:application:erp"], Some("b-1"), Some(None));
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod tls;
 mod tls_failure;
 mod witness;
 
-pub use authority::{DeviceAuthority, new_key_and_request};
+pub use authority::{DeviceAuthority, new_application_request, new_key_and_request};
 pub use gateway::{Gateway, GatewayParts};
 pub use sessions::Sessions;
 pub use settings::{PlainAccess, Settings};

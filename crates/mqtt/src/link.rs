@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axle_domain::port::SendError;
-use axle_domain::{ConnectionId, DeviceId, Fingerprint, Timestamp, limit};
+use axle_domain::{ApplicationName, ConnectionId, DeviceId, Fingerprint, Timestamp, limit};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) client_id: Arc<str>,
     /// The device; a local tool has none.
     pub(crate) device: Option<DeviceId>,
+    /// The backend application, if it is one; it has no device.
+    pub(crate) application: Option<ApplicationName>,
     /// The certificate that it came with.
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) connected_at: Timestamp,
@@ -82,6 +84,7 @@ pub(crate) struct LinkOf {
     pub(crate) id: ConnectionId,
     pub(crate) client_id: Arc<str>,
     pub(crate) device: Option<DeviceId>,
+    pub(crate) application: Option<ApplicationName>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) connected_at: Timestamp,
     pub(crate) version: Version,
@@ -94,6 +97,7 @@ impl Link {
             id: of.id,
             client_id: of.client_id,
             device: of.device,
+            application: of.application,
             fingerprint: of.fingerprint,
             connected_at: of.connected_at,
             version: of.version,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axle_app::{App, Publisher};
-use axle_domain::{DeviceId, Kind, limit};
+use axle_domain::{ApplicationName, DeviceId, Kind, limit};
 use tokio_util::task::TaskTracker;
 
 use crate::journal::Why;
@@ -287,6 +287,11 @@ impl Session {
         let Some(will) = self.will.take() else { return };
         let app = Arc::clone(&self.shared.app);
         if self.device().is_some_and(|device| app.registry.check(device).is_err()) {
+            return;
+        }
+        let is_gone =
+            |name: &ApplicationName| app.registry.find_application(name.as_str()).is_none();
+        if self.link.application.as_ref().is_some_and(is_gone) {
             return;
         }
         for _ in 0..2 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_domain::port::{DeviceLink, Receipt, SendError};
-use axle_domain::{ConnectionId, DeviceId, Timestamp};
+use axle_domain::{ApplicationName, ConnectionId, DeviceId, Timestamp};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
@@ -223,6 +223,12 @@ impl DeviceLink for Sessions {
         if tokio::time::timeout(DISCONNECT_TIME_MAX, wait).await.is_err() {
             tracing::warn!(device.id = %device, "a connection was slow to end");
         }
+    }
+
+    fn disconnect_application(&self, name: &ApplicationName) {
+        let live = self.live();
+        let of_application = live.tools.values().filter(|it| it.application.as_ref() == Some(name));
+        of_application.for_each(|link| link.close(Refusal::ADMINISTRATIVE));
     }
 
     fn connection_count(&self) -> usize {

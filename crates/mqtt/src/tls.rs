@@ -1,8 +1,9 @@
-//! The TLS side of a device listener: client certificates are required, and never more is read
+//! The TLS side of a device listener: client certificates are asked for, and never more is read
 //! of them than a device needs.
 
 use std::sync::Arc;
 
+use axle_app::Registry;
 use axle_domain::Error;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
@@ -27,7 +28,7 @@ const CHAIN_BYTES_MAX: usize = 16 * 1024;
 const TICKET_KEY_SECONDS: u32 = 30 * 60;
 
 /// The TLS settings of a listener for devices: TLS 1.2 and 1.3, a client certificate of the
-/// device authority required, tickets of at most an hour that no other listener accepts, no early
+/// device authority required unless an application has a token to bring instead, tickets of at most an hour that no other listener accepts, no early
 /// data. A resumed session proves nothing about today: the caller asks the registry after every
 /// handshake.
 ///
@@ -35,13 +36,15 @@ const TICKET_KEY_SECONDS: u32 = 30 * 60;
 /// `Internal`, when key and certificate of the listener do not fit, or there is no randomness.
 pub fn device_listener_config(
     authority: &DeviceAuthority,
+    registry: &Arc<Registry>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::internal("tls.failed", format!("TLS of the device listener: {error}"))
     };
     let provider = Arc::new(default_provider());
-    let verifier = ShortChain::new(authority, &provider).map_err(|error| failed(&error))?;
+    let verifier =
+        ShortChain::new(authority, registry, &provider).map_err(|error| failed(&error))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?
@@ -90,24 +93,40 @@ fn new_ticket_key() -> Result<Box<dyn ProducesTickets>, rustls::crypto::GetRando
 }
 
 /// Verifies as webpki does, after looking at the size: a path is only built from little.
-#[derive(Debug)]
-struct ShortChain(Arc<dyn ClientCertVerifier>);
+struct ShortChain {
+    verifier: Arc<dyn ClientCertVerifier>,
+    registry: Arc<Registry>,
+}
+
+impl std::fmt::Debug for ShortChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ShortChain").field(&self.verifier).finish()
+    }
+}
 
 impl ShortChain {
     fn new(
         authority: &DeviceAuthority,
+        registry: &Arc<Registry>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut roots = RootCertStore::empty();
         roots.add(authority.root())?;
         let provider = Arc::clone(provider);
-        Ok(Self(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?))
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        Ok(Self { verifier: verifier.build()?, registry: Arc::clone(registry) })
     }
 }
 
 impl ClientCertVerifier for ShortChain {
+    /// As long as no application has a token, nobody without a certificate has a reason to be
+    /// here, and the handshake says so (alert 116). Else CONNECT decides.
+    fn client_auth_mandatory(&self) -> bool {
+        !self.registry.has_tokens()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -122,7 +141,7 @@ impl ClientCertVerifier for ShortChain {
             let error = CertificateError::ApplicationVerificationFailure;
             return Err(rustls::Error::InvalidCertificate(error));
         }
-        self.0
+        self.verifier
             .verify_client_cert(end_entity, intermediates, now)
             .inspect_err(|_error| note_refused(end_entity))
     }
@@ -133,7 +152,7 @@ impl ClientCertVerifier for ShortChain {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.verifier.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -142,10 +161,10 @@ impl ClientCertVerifier for ShortChain {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.verifier.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }

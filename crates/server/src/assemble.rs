@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use axle_app::{App, Ports};
 use axle_domain::port::{
-    Clock, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceLink,
-    DeviceRegistry, EventLog, ReportedState, SearchIndex, SessionStore, TelemetryStore, TokenStore,
-    UserStore,
+    ApplicationStore, Clock, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore,
+    DeviceLink, DeviceRegistry, EventLog, ReportedState, SearchIndex, SessionStore, TelemetryStore,
+    TokenStore, UserStore,
 };
 use axle_domain::{Error, Schemas};
 use axle_log::EmbeddedLog;
@@ -60,6 +60,7 @@ impl Assembly {
             devices: Arc::clone(&state) as Arc<dyn DeviceRegistry>,
             components: Arc::clone(&state) as Arc<dyn ComponentRegistry>,
             search: Arc::clone(&state) as Arc<dyn SearchIndex>,
+            applications: Arc::clone(&state) as Arc<dyn ApplicationStore>,
             tokens: Arc::clone(&state) as Arc<dyn TokenStore>,
             users: Arc::clone(&state) as Arc<dyn UserStore>,
             credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,

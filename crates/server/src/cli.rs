@@ -1,5 +1,6 @@
 //! The command line: nouns and verbs, and what each takes.
 
+mod application;
 mod master;
 mod user;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
 pub use master::{
     ComponentCommand, ComponentListArgs, DeviceImportArgs, FeedAcceptArgs, FeedCheckArgs,
     FeedCommand, FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
@@ -44,6 +46,9 @@ pub enum Command {
     /// Hand in what a plant says of devices and components, and decide on what conflicts.
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Make, list and withdraw backend applications that speak MQTT.
+    #[command(subcommand)]
+    Application(ApplicationCommand),
     /// Make, list and withdraw bearer tokens.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod agent;
+mod application;
 mod component;
 mod config;
 mod connections;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Connections(args) => block_on(connections::run(args)),
         Command::Component(command) => block_on(component::run(command)),
         Command::Feed(command) => block_on(feed::run(command)),
+        Command::Application(command) => block_on(application::run(command)),
         Command::Token(command) => block_on(token::run(command)),
         Command::User(command) => block_on(user::run(command)),
         Command::Command(command) => block_on(send::run(command)),

@@ -69,7 +69,7 @@ impl Server {
             settings: config.mqtt.settings(),
             app: Arc::clone(&assembly.app),
             sessions: Arc::clone(&assembly.sessions),
-            tls: Some(device_listener_config(&assembly.authority, ALPN)?),
+            tls: Some(device_listener_config(&assembly.authority, &assembly.app.registry, ALPN)?),
             metrics: registry.clone(),
             stop: listeners.clone(),
         })

@@ -5,6 +5,7 @@
 //! Reading order: [`SqliteState`], `writer` (one thread, grouped commits), `readers`, then one file
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
+mod application;
 mod command;
 mod component;
 mod connection;

@@ -1,6 +1,7 @@
 //! The state in memory: registry, tokens, people, commands and what is computed from the log, in ordered
 //! maps. The law of each port in the fewest lines, to be read beside a real implementation.
 
+mod application;
 mod component;
 mod connections;
 mod people;
@@ -15,9 +16,9 @@ use axle_domain::port::{
     TokenStore, UploadReceipt,
 };
 use axle_domain::{
-    Certificate, Command, CommandId, Device, DeviceId, DeviceStatus, Error, FieldKey, Fingerprint,
-    Kind, LatestValue, Offset, QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem,
-    QuarantineState, Timestamp, Token, TokenHash, Transition, limit,
+    Application, ApplicationName, Certificate, Command, CommandId, Device, DeviceId, DeviceStatus,
+    Error, FieldKey, Fingerprint, Kind, LatestValue, Offset, QuarantineCount, QuarantineFilter,
+    QuarantineId, QuarantineItem, QuarantineState, Timestamp, Token, TokenHash, Transition, limit,
 };
 
 /// All state ports over maps in memory.
@@ -28,6 +29,7 @@ pub struct MemoryState(Mutex<Contents>);
 struct Contents {
     devices: BTreeMap<DeviceId, Device>,
     certificates: BTreeMap<Fingerprint, Certificate>,
+    applications: BTreeMap<ApplicationName, Application>,
     tokens: BTreeMap<String, Token>,
     /// In the order of creation.
     commands: Vec<Command>,

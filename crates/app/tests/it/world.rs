@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axle_app::{App, NewDevice, Ports, Principal, Publisher, Rights};
 use axle_domain::port::{
-    CertificateAuthority, DeviceLink, IssuedCertificate, Receipt, SendError, TelemetryStore,
+    CertificateAuthority, CertificateSubject, DeviceLink, Receipt, SendError, SignedCertificate,
+    TelemetryStore,
 };
-use axle_domain::{DeviceId, Error, Kind, Scope, Timestamp};
+use axle_domain::{ApplicationName, DeviceId, Error, Kind, Scope, Timestamp};
 use axle_log::MemoryLog;
 use axle_testkit::clock::ManualClock;
 use axle_testkit::memory_state::MemoryState;
@@ -60,6 +61,8 @@ impl DeviceLink for ScriptedLink {
         self.disconnected.lock().unwrap().push(device.clone());
     }
 
+    fn disconnect_application(&self, _name: &ApplicationName) {}
+
     fn connection_count(&self) -> usize {
         self.online.lock().unwrap().len()
     }
@@ -68,7 +71,7 @@ impl DeviceLink for ScriptedLink {
 struct NoAuthority;
 
 impl CertificateAuthority for NoAuthority {
-    fn issue(&self, _device: &DeviceId, _request: &str) -> Result<IssuedCertificate, Error> {
+    fn sign(&self, _: &CertificateSubject, _: &str) -> Result<SignedCertificate, Error> {
         Err(Error::new(Kind::Internal, "test", "no certificates here"))
     }
 
@@ -131,6 +134,7 @@ impl World {
             devices: ground.state.clone(),
             components: ground.state.clone(),
             search: ground.state.clone(),
+            applications: ground.state.clone(),
             tokens: ground.state.clone(),
             users: ground.state.clone(),
             credentials: ground.state.clone(),

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod applications;
 mod bad_input;
 mod client;
 mod connections;

@@ -36,6 +36,8 @@ fn body(operation: &str) -> Value {
         "runQuery" => json!({"sql": "SELECT 1"}),
         "createCommand" => json!({"name": "unlock"}),
         "createCertificate" => json!({"csr": "CSR"}),
+        "createApplication" => json!({"name": "erp", "subscribe": ["v1/d/+/t/#"]}),
+        "createApplicationCertificate" => json!({"csr": "CSR"}),
         "createToken" => json!({"scopes": ["read:b-1"]}),
         "createUser" => json!({"name": "bert", "role": "support"}),
         "createBatch" => json!({"records": []}),
@@ -76,12 +78,14 @@ fn expected(operation: &str) -> [u16; 6] {
         "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine"
         | "listConnections" | "getSystem" | "getQuality" => [401, 403, 403, 403, 403, 200],
         "deleteDevice" => [401, 403, 403, 403, 403, 204],
-        "createCertificate" | "createToken" | "createLoginLink" | "createUser" | "inviteUser" => {
+        "createCertificate" | "createApplication" | "createToken" | "createLoginLink" | "createUser" | "inviteUser" => {
             [401, 403, 403, 403, 403, 201]
         }
         "listUsers" | "getUser" | "patchUser" => [401, 403, 403, 403, 403, 200],
         "deleteUser" => [401, 403, 403, 403, 403, 204],
         "replayQuarantineItem" => [401, 403, 403, 403, 403, 202],
+        "listApplications" => [401, 403, 403, 403, 403, 200],
+        "revokeApplication" | "createApplicationCertificate" => [401, 403, 403, 403, 403, 404],
         "deleteToken" => [401, 403, 403, 403, 403, 404],
         other => panic!("say who may do {other}"),
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axle_app::{App, NewDevice, NewUser, Ports, Publisher, Rights};
 use axle_domain::port::{
-    Answer, AnswerFormat, Cell, CertificateAuthority, ColumnInfo, DeviceLink, EventLog, History,
-    IssuedCertificate, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
-    StoreFigures, Table, TelemetryStore,
+    Answer, AnswerFormat, Cell, CertificateAuthority, CertificateSubject, ColumnInfo, DeviceLink,
+    EventLog, History, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
+    SignedCertificate, StoreFigures, Table, TelemetryStore,
 };
 use axle_domain::{
-    Certificate, DeviceId, Error, Fingerprint, Kind, Message, Offset, Role, RowBatch, Scope,
+    ApplicationName, DeviceId, Error, Fingerprint, Kind, Message, Offset, Role, RowBatch, Scope,
     Timestamp, UserName,
 };
 use axle_http::{ConsoleSettings, DoorSettings, HttpServer, HttpSettings, OpsSettings};
@@ -176,6 +176,8 @@ impl DeviceLink for NoLink {
 
     async fn disconnect(&self, _device: &DeviceId) {}
 
+    fn disconnect_application(&self, _name: &ApplicationName) {}
+
     fn connection_count(&self) -> usize {
         0
     }
@@ -185,21 +187,24 @@ impl DeviceLink for NoLink {
 struct PaperAuthority;
 
 impl CertificateAuthority for PaperAuthority {
-    fn issue(&self, device: &DeviceId, request: &str) -> Result<IssuedCertificate, Error> {
+    fn sign(
+        &self,
+        subject: &CertificateSubject,
+        request: &str,
+    ) -> Result<SignedCertificate, Error> {
         if !request.starts_with("CSR") {
             return Err(Error::invalid("certificate.request_invalid", "the request is unreadable"));
         }
-        let certificate = Certificate {
+        let pem = match subject {
+            CertificateSubject::Device(device) => format!("PEM of {device}"),
+            CertificateSubject::Application(name) => format!("PEM of {name}"),
+            CertificateSubject::Unbound => "PEM of nobody".to_owned(),
+        };
+        Ok(SignedCertificate {
             fingerprint: Fingerprint([7; 32]),
-            device: device.clone(),
             not_before: NOW,
             not_after: NOW.after(Duration::from_secs(3600)),
-            revoked_at: None,
-        };
-        Ok(IssuedCertificate {
-            certificate,
-            pem: format!("PEM of {device}"),
-            authority_pem: self.authority_pem(),
+            pem,
         })
     }
 
@@ -247,6 +252,7 @@ impl World {
             devices: state.clone(),
             components: state.clone(),
             search: state.clone(),
+            applications: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),

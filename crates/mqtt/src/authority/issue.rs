@@ -1,8 +1,9 @@
-//! From a signing request to a device's certificate.
+//! From a signing request to the certificate of a device or an application.
 
 use std::time::Duration;
 
-use axle_domain::{Certificate, DeviceId, Error, Fingerprint, Timestamp};
+use axle_domain::port::{CertificateSubject, SignedCertificate};
+use axle_domain::{ApplicationName, DeviceId, Error, Fingerprint, Timestamp};
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
@@ -14,6 +15,8 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::identity::{APPLICATION_URI, DEVICE_URI};
 
 /// How long a device's certificate is valid.
 const LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
@@ -29,10 +32,22 @@ const CURVE_P384: &str = "1.3.132.0.34";
 /// # Errors
 /// `Internal`, when the machine has no randomness.
 pub fn new_key_and_request(device: &DeviceId) -> Result<(String, String), Error> {
+    key_and_request(&CertificateSubject::Device(device.clone()))
+}
+
+/// As [`new_key_and_request`], for a backend application or a claim.
+///
+/// # Errors
+/// `Internal`, when the machine has no randomness.
+pub fn new_application_request(name: &ApplicationName) -> Result<(String, String), Error> {
+    key_and_request(&CertificateSubject::Application(name.clone()))
+}
+
+fn key_and_request(subject: &CertificateSubject) -> Result<(String, String), Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(our_mistake)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    name(&mut params, device)?;
+    name(&mut params, subject)?;
     let request = params.serialize_request(&key).and_then(|request| request.pem());
     Ok((key.serialize_pem(), request.map_err(our_mistake)?))
 }
@@ -40,10 +55,10 @@ pub fn new_key_and_request(device: &DeviceId) -> Result<(String, String), Error>
 /// Signs a request. Only its key is taken over; the subject is ours to say.
 pub(super) fn sign(
     issuer: &Issuer<'static, KeyPair>,
-    device: &DeviceId,
+    subject: &CertificateSubject,
     request_pem: &str,
     now: Timestamp,
-) -> Result<(Certificate, String), Error> {
+) -> Result<SignedCertificate, Error> {
     if request_pem.len() > REQUEST_BYTES_MAX {
         let (limit, actual) = (REQUEST_BYTES_MAX as u64, request_pem.len() as u64);
         let message = format!("a signing request is at most {limit} bytes");
@@ -60,27 +75,25 @@ pub(super) fn sign(
     // This checks the request's signature: whoever asks holds the key.
     let mut request = CertificateSigningRequestParams::from_der(&der)
         .map_err(|error| refused(&error.to_string()))?;
-    request.params = device_params(device, now)?;
+    request.params = client_params(subject, now)?;
     let signed = request.signed_by(issuer).map_err(our_mistake)?;
     let (_, issued) = x509_parser::parse_x509_certificate(signed.der())
         .map_err(|error| Error::internal("certificate.unreadable", error.to_string()))?;
     if issued.public_key().raw != key.raw {
         return Err(refused("sign it with SHA-256 for a P-256 key and SHA-384 for a P-384 key"));
     }
-    let certificate = Certificate {
+    Ok(SignedCertificate {
         fingerprint: Fingerprint(Sha256::digest(signed.der()).into()),
-        device: device.clone(),
         not_before: timestamp(issued.validity().not_before),
         not_after: timestamp(issued.validity().not_after),
-        revoked_at: None,
-    };
-    Ok((certificate, signed.pem()))
+        pem: signed.pem(),
+    })
 }
 
-fn device_params(device: &DeviceId, now: Timestamp) -> Result<CertificateParams, Error> {
+fn client_params(subject: &CertificateSubject, now: Timestamp) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    name(&mut params, device)?;
+    name(&mut params, subject)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -91,13 +104,19 @@ fn device_params(device: &DeviceId, now: Timestamp) -> Result<CertificateParams,
     Ok(params)
 }
 
-fn name(params: &mut CertificateParams, device: &DeviceId) -> Result<(), Error> {
-    // X.520 ends a common name at 64 characters; a longer id stands in the SAN alone.
-    if device.as_str().len() <= 64 {
-        let common_name = DnValue::Utf8String(device.as_str().to_owned());
+fn name(params: &mut CertificateParams, subject: &CertificateSubject) -> Result<(), Error> {
+    let (prefix, name) = match subject {
+        CertificateSubject::Device(device) => (DEVICE_URI, device.as_str()),
+        CertificateSubject::Application(name) => (APPLICATION_URI, name.as_str()),
+        CertificateSubject::Unbound => return Ok(()),
+    };
+    // X.520 ends a common name at 64 characters; a longer id stands in the SAN alone. The name
+    // of an application stands there alone too: a common name would name a device.
+    if name.len() <= 64 && prefix == DEVICE_URI {
+        let common_name = DnValue::Utf8String(name.to_owned());
         params.distinguished_name.push(DnType::CommonName, common_name);
     }
-    let uri = format!("{}{device}", crate::identity::DEVICE_URI);
+    let uri = format!("{prefix}{name}");
     let uri = uri.try_into().map_err(our_mistake)?;
     params.subject_alt_names = vec![SanType::URI(uri)];
     Ok(())

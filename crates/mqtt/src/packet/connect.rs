@@ -6,8 +6,8 @@ use super::reader::Reader;
 use super::refusal::Refusal;
 use super::topic::check_name;
 
-/// A CONNECT packet in the buffer that it came in. User name and password are read over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A CONNECT packet in the buffer that it came in. The user name is read over.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connect<'a> {
     /// The version.
     pub(crate) version: Version,
@@ -27,6 +27,8 @@ pub(crate) struct Connect<'a> {
     pub(crate) wants_reasons: bool,
     /// The will.
     pub(crate) will: Option<WillRead<'a>>,
+    /// The password, if there is one.
+    pub(crate) password: Option<&'a [u8]>,
 }
 
 /// A will in the buffer that it came in.
@@ -99,6 +101,7 @@ fn read_rest<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Connect<'a
         packet_bytes_max: u32::MAX,
         wants_reasons: true,
         will: None,
+        password: None,
     };
     if version == Version::V5 {
         read_properties(reader, &mut connect)?;
@@ -111,7 +114,7 @@ fn read_rest<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Connect<'a
         reader.text()?;
     }
     if flags & PASSWORD != 0 {
-        reader.binary()?;
+        connect.password = Some(reader.binary()?);
     }
     reader.end()?;
     Ok(connect)

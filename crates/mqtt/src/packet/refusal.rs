@@ -14,7 +14,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// Whether it is about what the client sent, rather than about what happened to it.
     pub(crate) fn is_clients_fault(self) -> bool {
-        !matches!(self.code, 0x87..=0x89 | 0x8b | 0x8d | 0x8e | 0x98) && self != Self::QUOTA
+        !matches!(self.code, 0x86..=0x89 | 0x8b | 0x8d | 0x8e | 0x98) && self != Self::QUOTA
     }
 }
 
@@ -49,6 +49,8 @@ refusals! {
     CLIENT_ID_EMPTY = 0x85, "client_id_empty", "an empty client id needs a clean session";
     AUTH_METHOD = 0x8c, "auth_method", "enhanced authentication is not offered";
     NOT_AUTHORIZED = 0x87, "not_authorized", "the certificate does not let this device in";
+    CREDENTIALS = 0x86, "credentials", "neither a client certificate nor the token of an application as password";
+    APPLICATION = 0x87, "application", "the certificate or token lets no application in";
     FULL = 0x97, "full", "no more connections: try again later";
     TOO_LARGE = 0x95, "packet_large", "the packet is larger than the Maximum Packet Size";
     TOPIC = 0x90, "topic", "a topic name has 1 to 256 bytes and no +, # or U+0000";

@@ -6,6 +6,7 @@
     reason = "a test that fails says so"
 )]
 
+mod applications;
 mod authority;
 mod bad_input;
 mod certificates;

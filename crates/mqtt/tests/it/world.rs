@@ -72,6 +72,7 @@ impl World {
             devices: state.clone(),
             components: state.clone(),
             search: state.clone(),
+            applications: state.clone(),
             tokens: state.clone(),
             users: state.clone(),
             credentials: state.clone(),
@@ -85,7 +86,8 @@ impl World {
         });
         let app = Arc::new(app.await.unwrap());
         let (metrics, stop) = (prometheus::Registry::new(), CancellationToken::new());
-        let tls = device_listener_config(&authority, &[b"mqtt", b"x-amzn-mqtt-ca"]).unwrap();
+        let tls = device_listener_config(&authority, &app.registry, &[b"mqtt", b"x-amzn-mqtt-ca"])
+            .unwrap();
         let local = "127.0.0.1:0".to_owned();
         let gateway = Gateway::bind(GatewayParts {
             settings: Settings { listen: local.clone(), plain_listen: local, ..settings },
@@ -139,6 +141,18 @@ impl World {
             .with_root_certificates(roots)
             .with_client_auth_cert(credential.chain.clone(), credential.key.clone_key())
             .unwrap()
+    }
+
+    /// The settings of a client that trusts the gateway and has no certificate.
+    pub(crate) fn bare_config(&self) -> ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.authority.root()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
     }
 
     /// A connection with TLS. The handshake may still be refused when it is read from.

@@ -157,6 +157,31 @@ mod token_store {
     }
 }
 
+mod application_store {
+    use axle_testkit::conformance::state::application_store as suite;
+    use axle_testkit::memory_state::MemoryState;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn changes_are_durable_when_they_return() {
+        suite::changes_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_changes_nothing() {
+        suite::what_is_refused_changes_nothing(&Folder::new().state()).await;
+        suite::what_is_refused_changes_nothing(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn applications_without_a_token_are_not_in_each_others_way() {
+        let folder = Folder::new();
+        suite::applications_without_a_token_are_not_in_each_others_way(&folder.state()).await;
+        suite::applications_without_a_token_are_not_in_each_others_way(&MemoryState::new()).await;
+    }
+}
+
 mod command_store {
     use axle_testkit::conformance::state::command_store as suite;
 

@@ -1,10 +1,12 @@
 //! The contracts of the ports of the state, clause by clause: [`device_registry`],
-//! [`component_registry`], [`token_store`], [`user_store`], [`credential_store`],
+//! [`component_registry`], [`token_store`],
+//! [`application_store`], [`user_store`], [`credential_store`],
 //! [`session_store`], [`command_store`], [`reported_state`], [`connection_journal`],
 //! [`search_index`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
+pub mod application_store;
 pub mod command_store;
 pub mod component_registry;
 pub mod connection_journal;
@@ -18,8 +20,8 @@ pub mod user_store;
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore, DeviceRegistry,
-    ReportedState, SearchIndex, SessionStore, TokenStore, UserStore,
+    ApplicationStore, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore,
+    DeviceRegistry, ReportedState, SearchIndex, SessionStore, TokenStore, UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -36,14 +38,19 @@ pub trait Master: DeviceRegistry + ComponentRegistry + SearchIndex {}
 
 impl<T: DeviceRegistry + ComponentRegistry + SearchIndex> Master for T {}
 
+/// The ports about programs.
+pub trait Programs: TokenStore + ApplicationStore {}
+
+impl<T: TokenStore + ApplicationStore> Programs for T {}
+
 /// An implementation of all these ports.
 pub trait State:
-    Master + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+    Master + Programs + People + CommandStore + ReportedState + ConnectionJournal
 {
 }
 
 impl<T> State for T where
-    T: Master + TokenStore + People + CommandStore + ReportedState + ConnectionJournal
+    T: Master + Programs + People + CommandStore + ReportedState + ConnectionJournal
 {
 }
 

@@ -1,0 +1,144 @@
+//! Backend applications: making them, giving them a token or certificates, withdrawing them.
+
+use std::sync::Arc;
+
+use axle_domain::port::{
+    ApplicationStore, CertificateAuthority, CertificateSubject, Clock, DeviceLink,
+    SignedCertificate,
+};
+use axle_domain::{Application, ApplicationKind, ApplicationName, Error, Grants, Kind, limit};
+use tokio::sync::Mutex;
+
+use crate::app::Ports;
+use crate::random::random_text;
+use crate::registry::Registry;
+use crate::token::hash;
+
+/// What one says to make an application.
+#[derive(Clone, Debug)]
+pub struct NewApplication {
+    /// Its name.
+    pub name: ApplicationName,
+    /// What it is for.
+    pub kind: ApplicationKind,
+    /// What it may publish and subscribe to.
+    pub grants: Grants,
+    /// Whether it gets a token.
+    pub has_token: bool,
+}
+
+/// The desk of applications.
+pub struct Applications {
+    store: Arc<dyn ApplicationStore>,
+    registry: Arc<Registry>,
+    authority: Arc<dyn CertificateAuthority>,
+    link: Arc<dyn DeviceLink>,
+    clock: Arc<dyn Clock>,
+    /// One change at a time, so that what is in memory is what is stored.
+    changing: Mutex<()>,
+}
+
+impl Applications {
+    pub(crate) fn new(ports: &Ports, registry: Arc<Registry>) -> Self {
+        Self {
+            store: Arc::clone(&ports.applications),
+            authority: Arc::clone(&ports.authority),
+            link: Arc::clone(&ports.link),
+            clock: Arc::clone(&ports.clock),
+            changing: Mutex::default(),
+            registry,
+        }
+    }
+
+    /// Makes an application; returns its token, if it gets one, which is shown this once.
+    ///
+    /// # Errors
+    /// `Conflict` when an application or a device has the name; `Invalid` for too many grants;
+    /// `Busy` when there are too many applications.
+    pub async fn create(
+        &self,
+        new: NewApplication,
+    ) -> Result<(Arc<Application>, Option<String>), Error> {
+        let _change = self.changing.lock().await;
+        let name = new.name;
+        if self.registry.knows(name.as_str()) {
+            let message = format!("`{name}` is the id of a device: choose another name");
+            return Err(Error::new(Kind::Conflict, "application.name_of_device", message));
+        }
+        if self.registry.applications().len() >= limit::APPLICATIONS_MAX {
+            let most = limit::APPLICATIONS_MAX;
+            let message = format!("there are {most} applications: revoke one first");
+            return Err(Error::new(Kind::Conflict, "application.too_many", message));
+        }
+        let secret = if new.has_token { Some(random_text("axle_", 40)?) } else { None };
+        let application = Application {
+            name,
+            kind: new.kind,
+            grants: Arc::new(new.grants),
+            token: secret.as_deref().map(hash),
+            certificates: Vec::new(),
+            created_at: self.clock.now(),
+        };
+        application.check()?;
+        self.store.create_application(application.clone()).await?;
+        let application = Arc::new(application);
+        self.registry.put_application(&application);
+        Ok((application, secret))
+    }
+
+    /// The application of that name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn get(&self, name: &ApplicationName) -> Result<Arc<Application>, Error> {
+        self.registry.find_application(name.as_str()).ok_or_else(|| not_found(name))
+    }
+
+    /// All applications, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Application>> {
+        self.registry.applications()
+    }
+
+    /// Signs a certificate for an application; it speaks for it from now on.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when the request is not acceptable or it has too many certificates.
+    pub async fn issue_certificate(
+        &self,
+        name: &ApplicationName,
+        request_pem: &str,
+    ) -> Result<(SignedCertificate, String), Error> {
+        let _change = self.changing.lock().await;
+        let mut application = (*self.get(name)?).clone();
+        let subject = CertificateSubject::Application(name.clone());
+        let signed = self.authority.sign(&subject, request_pem)?;
+        if !application.certificates.contains(&signed.fingerprint) {
+            application.certificates.push(signed.fingerprint);
+        }
+        application.check()?;
+        self.store.update_application(application.clone()).await?;
+        self.registry.put_application(&Arc::new(application));
+        Ok((signed, self.authority.authority_pem()))
+    }
+
+    /// Withdraws an application: token and certificates are worth nothing from now on, and its
+    /// connections end.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn revoke(&self, name: &ApplicationName) -> Result<(), Error> {
+        let _change = self.changing.lock().await;
+        if !self.store.delete_application(name).await? {
+            return Err(not_found(name));
+        }
+        self.registry.remove_application(name);
+        self.link.disconnect_application(name);
+        Ok(())
+    }
+}
+
+fn not_found(name: &ApplicationName) -> Error {
+    let message = format!("application `{name}` not found: see `axle application list`");
+    Error::not_found("application.not_found", message)
+}
