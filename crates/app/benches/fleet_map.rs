@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use axle_app::{Area, FleetMap, MapFilter, Principal};
 use axle_domain::port::{DeviceLink, Receipt, SendError};
 use axle_domain::{
-    ApplicationName, Device, DeviceId, DeviceStatus, FieldKey, LatestValue, OwnedValue, Scope,
-    Timestamp, Token, TokenHash,
+    ApplicationName, Device, DeviceId, DeviceStatus, FieldKey, Fingerprint, LatestValue,
+    OwnedValue, Scope, Timestamp, Token, TokenHash,
 };
 use axle_testkit::clock::ManualClock;
 
@@ -39,6 +39,8 @@ impl DeviceLink for SomeLink {
     }
 
     async fn disconnect(&self, _device: &DeviceId) {}
+
+    fn disconnect_certificate(&self, _fingerprint: &Fingerprint) {}
 
     fn disconnect_application(&self, _name: &ApplicationName) {}
 

@@ -97,6 +97,13 @@ impl Commands {
         self.store.list_commands(device, limit.min(limit::PAGE_ITEMS_MAX)).await
     }
 
+    /// Cancels a command for a reason of the instance's own; says whether it had not ended yet.
+    pub(crate) async fn end(&self, id: &CommandId, why: &str) -> Result<bool, Error> {
+        let (status, time) = (CommandStatus::Canceled, self.clock.now());
+        let step = Transition { status, time, evidence: why.to_owned() };
+        Ok(self.store.advance(id, step).await?.1)
+    }
+
     /// Takes a command back. One that was sent may have been executed all the same; its history
     /// tells.
     ///

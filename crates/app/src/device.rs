@@ -6,7 +6,9 @@ use axle_domain::port::{
     CertificateAuthority, Clock, DeviceFilter, DeviceLink, DeviceRegistry, IssuedCertificate,
     Visibility,
 };
-use axle_domain::{Certificate, Device, DeviceId, DeviceStatus, Error, Kind};
+use axle_domain::{
+    Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind, Timestamp,
+};
 
 use crate::fleet_map::FleetMap;
 use crate::principal::device_not_found;
@@ -201,14 +203,58 @@ impl Devices {
         self.store.list_certificates(Some(id)).await
     }
 
+    /// Revokes one certificate of a device, from a moment on that may be ahead: until then an old
+    /// one and a new one overlap. Connections that came with it end then.
+    ///
+    /// # Errors
+    /// `NotFound` for a device or a certificate of it that is not known.
+    pub async fn revoke_certificate(
+        &self,
+        id: &DeviceId,
+        fingerprint: Fingerprint,
+        from: Option<Timestamp>,
+    ) -> Result<Certificate, Error> {
+        self.get(id).await?;
+        let now = self.clock.now();
+        let from = from.map_or(now, |from| from.max(now));
+        self.store.revoke_certificates(id, Some(fingerprint), from).await?;
+        let certificates = self.store.list_certificates(Some(id)).await?;
+        let found = certificates.into_iter().find(|it| it.fingerprint == fingerprint);
+        let certificate = found.ok_or_else(|| {
+            let message = format!("device `{id}` has no certificate {fingerprint}");
+            Error::not_found("certificate.not_found", message)
+        })?;
+        self.registry.put_certificate(&certificate);
+        self.end_certificates();
+        Ok(certificate)
+    }
+
+    /// Ends the connections whose certificate is revoked from now on. Called every second.
+    pub fn end_certificates(&self) {
+        for fingerprint in self.registry.take_ended(self.clock.now()) {
+            self.link.disconnect_certificate(&fingerprint);
+        }
+    }
+
     /// Withdraws a device's right to connect and closes its connections. Its data stays.
     ///
     /// # Errors
     /// `NotFound`.
     pub async fn revoke(&self, id: &DeviceId) -> Result<Device, Error> {
+        self.withdraw(id, DeviceStatus::Revoked).await
+    }
+
+    /// Takes a device out of service for good: as [`Devices::revoke`]. What is under way for it
+    /// the caller ends.
+    pub(crate) async fn retire(&self, id: &DeviceId) -> Result<Device, Error> {
+        self.withdraw(id, DeviceStatus::Retired).await
+    }
+
+    async fn withdraw(&self, id: &DeviceId, status: DeviceStatus) -> Result<Device, Error> {
         let mut device = self.get(id).await?;
-        if device.status != DeviceStatus::Revoked {
-            device.status = DeviceStatus::Revoked;
+        // Who is retired stays so.
+        if device.status != status && device.status != DeviceStatus::Retired {
+            device.status = status;
             device = self.put(device).await?;
         }
         self.store.revoke_certificates(id, None, self.clock.now()).await?;

@@ -1,12 +1,12 @@
 //! The registry in memory: who may connect. Asked after every handshake and at every delivery, so
 //! it never waits for a disk or a database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axle_domain::{
     Application, ApplicationName, Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint,
-    Kind, TokenHash,
+    Kind, Timestamp, TokenHash,
 };
 
 use crate::token::hash;
@@ -23,8 +23,10 @@ pub struct PresentedCertificate {
 #[derive(Default)]
 struct Entries {
     devices: HashMap<DeviceId, DeviceStatus>,
-    /// Bound device and whether the certificate is revoked.
-    certificates: HashMap<Fingerprint, (DeviceId, bool)>,
+    /// Bound device and from when on the certificate is revoked.
+    certificates: HashMap<Fingerprint, (DeviceId, Option<Timestamp>)>,
+    /// Certificates that are revoked from a moment on that may be ahead.
+    ending: BTreeSet<(Timestamp, Fingerprint)>,
     applications: BTreeMap<ApplicationName, Arc<Application>>,
     /// Those among them that have a token.
     tokens: HashMap<TokenHash, Arc<Application>>,
@@ -55,8 +57,11 @@ impl Registry {
     /// Takes over a certificate.
     pub fn put_certificate(&self, certificate: &Certificate) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let entry = (certificate.device.clone(), certificate.revoked_at.is_some());
+        let entry = (certificate.device.clone(), certificate.revoked_at);
         entries.certificates.insert(certificate.fingerprint, entry);
+        if let Some(at) = certificate.revoked_at {
+            entries.ending.insert((at, certificate.fingerprint));
+        }
     }
 
     /// Whom a certificate speaks for. The binding of a fingerprint goes before the name that the
@@ -64,14 +69,18 @@ impl Registry {
     ///
     /// # Errors
     /// `Denied`, with the reason in words: certificate revoked, unknown or revoked device, no name.
-    pub fn authenticate(&self, presented: &PresentedCertificate) -> Result<DeviceId, Error> {
+    pub fn authenticate(
+        &self,
+        presented: &PresentedCertificate,
+        now: Timestamp,
+    ) -> Result<DeviceId, Error> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let device = match entries.certificates.get(&presented.fingerprint) {
-            Some((_, true)) => {
+            Some((_, Some(revoked_at))) if *revoked_at <= now => {
                 let message = format!("certificate {} is revoked", presented.fingerprint);
                 return Err(Error::new(Kind::Denied, "certificate.revoked", message));
             }
-            Some((device, false)) => device.clone(),
+            Some((device, _)) => device.clone(),
             None => named(presented)?,
         };
         check_active(&entries, &device)?;
@@ -165,6 +174,20 @@ impl Registry {
         check_active(&self.entries.read().unwrap_or_else(PoisonError::into_inner), device)
     }
 
+    /// The certificates whose end has come since this was asked last.
+    #[must_use]
+    pub fn take_ended(&self, now: Timestamp) -> Vec<Fingerprint> {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = Vec::new();
+        while let Some((at, fingerprint)) = entries.ending.first().copied()
+            && at <= now
+        {
+            entries.ending.pop_first();
+            ended.push(fingerprint);
+        }
+        ended
+    }
+
     /// The device that a certificate is bound to, revoked or not.
     #[must_use]
     pub fn bound(&self, fingerprint: &Fingerprint) -> Option<DeviceId> {
@@ -200,6 +223,9 @@ fn named(presented: &PresentedCertificate) -> Result<DeviceId, Error> {
 fn check_active(entries: &Entries, device: &DeviceId) -> Result<(), Error> {
     match entries.devices.get(device) {
         Some(DeviceStatus::Active) => Ok(()),
+        Some(DeviceStatus::Retired) => {
+            Err(Error::new(Kind::Denied, "device.retired", format!("device `{device}` is retired")))
+        }
         Some(DeviceStatus::Revoked) => {
             Err(Error::new(Kind::Denied, "device.revoked", format!("device `{device}` is revoked")))
         }
@@ -214,7 +240,6 @@ fn check_active(entries: &Entries, device: &DeviceId) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axle_domain::Timestamp;
 
     fn device(id: &str, status: DeviceStatus) -> Device {
         Device {
@@ -235,7 +260,7 @@ mod tests {
             device: DeviceId::parse(id).unwrap(),
             not_before: Timestamp(0),
             not_after: Timestamp(1),
-            revoked_at: is_revoked.then_some(Timestamp(0)),
+            revoked_at: is_revoked.then_some(Timestamp(5)),
         }
     }
 
@@ -259,9 +284,34 @@ mod tests {
                 fingerprint: Fingerprint([byte; 32]),
                 names: names.map(str::to_owned),
             };
-            let seen = registry.authenticate(&presented);
+            let seen = registry.authenticate(&presented, Timestamp(5));
             let seen = seen.as_ref().map(DeviceId::as_str).map_err(|error| error.code);
             assert_eq!(seen, expected, "{byte} {names:?}");
         }
+    }
+
+    #[test]
+    fn an_old_certificate_overlaps_a_new_one_until_its_end() {
+        let registry = Registry::load(
+            &[device("b-1", DeviceStatus::Active)],
+            &[certificate(1, "b-1", true), certificate(2, "b-1", false)],
+        );
+        let seen = |byte, now| {
+            let presented =
+                PresentedCertificate { fingerprint: Fingerprint([byte; 32]), names: None };
+            registry.authenticate(&presented, Timestamp(now)).map_err(|error| error.code).err()
+        };
+        assert_eq!((seen(1, 4), seen(2, 4)), (None, None), "both are good");
+        assert_eq!(registry.take_ended(Timestamp(4)), []);
+        assert_eq!((seen(1, 5), seen(2, 5)), (Some("certificate.revoked"), None));
+        assert_eq!(registry.take_ended(Timestamp(5)), [Fingerprint([1; 32])]);
+        assert_eq!(registry.take_ended(Timestamp(6)), [], "each is told of once");
+    }
+
+    #[test]
+    fn a_retired_device_is_not_let_in() {
+        let registry = Registry::load(&[device("b-1", DeviceStatus::Retired)], &[]);
+        let device = DeviceId::parse("b-1").unwrap();
+        assert_eq!(registry.check(&device).unwrap_err().code, "device.retired");
     }
 }

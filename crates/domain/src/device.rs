@@ -11,6 +11,8 @@ pub enum DeviceStatus {
     Active,
     /// It may not, and nothing is delivered to it.
     Revoked,
+    /// It is out of service for good; its data and its id stay.
+    Retired,
 }
 
 impl DeviceStatus {
@@ -20,13 +22,16 @@ impl DeviceStatus {
         match self {
             Self::Active => "active",
             Self::Revoked => "revoked",
+            Self::Retired => "retired",
         }
     }
 
     /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Revoked].into_iter().find(|status| status.as_str() == text)
+        [Self::Active, Self::Revoked, Self::Retired]
+            .into_iter()
+            .find(|status| status.as_str() == text)
     }
 }
 
@@ -102,6 +107,7 @@ pub struct Certificate {
     pub not_before: Timestamp,
     /// End of its validity.
     pub not_after: Timestamp,
-    /// When it was revoked, if it was.
+    /// From when on it is revoked, if it is; this may be ahead, so that an old certificate and a
+    /// new one overlap.
     pub revoked_at: Option<Timestamp>,
 }

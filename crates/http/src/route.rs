@@ -11,6 +11,7 @@ mod events;
 mod feeds;
 mod instance;
 mod map;
+mod ownership;
 mod quality;
 mod quarantine;
 mod query;
@@ -42,7 +43,10 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&devices::DELETE, devices::delete),
         route(&devices::REVOKE, devices::revoke),
         route(&certificates::LIST, certificates::list),
+        route(&ownership::RETIRE, ownership::retire),
+        route(&ownership::TRANSFER, ownership::transfer),
         route(&certificates::CREATE, certificates::create),
+        route(&certificates::REVOKE, certificates::revoke),
         route(&components::OF_DEVICE, components::of_device),
         route(&components::LIST, components::list),
         route(&components::GET, components::get),

@@ -341,7 +341,7 @@ impl Visitor {
                 found.map(Who::Application).map_err(Denied::by_registry)
             }
             Claim::Certificate(identity) => registry
-                .authenticate(&identity.presented)
+                .authenticate(&identity.presented, self.shared.app.ports.clock.now())
                 .map(Who::Device)
                 .map_err(Denied::by_registry),
             Claim::Device => {

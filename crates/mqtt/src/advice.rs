@@ -75,6 +75,9 @@ pub(crate) fn registry_step(code: &str) -> &'static str {
             "Give the application the token that axle application create has printed; a lost one \
              cannot be shown again, so revoke the application and create it anew."
         }
+        "device.retired" => {
+            "The device was taken out of service. Register it under another id, if it is back."
+        }
         "certificate.revoked" => {
             "Put the device's current certificate on it, or issue a new one: \
              axle device add ID --renew."

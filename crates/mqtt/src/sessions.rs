@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_domain::port::{DeviceLink, Receipt, SendError};
-use axle_domain::{ApplicationName, ConnectionId, DeviceId, Timestamp};
+use axle_domain::{ApplicationName, ConnectionId, DeviceId, Fingerprint, Timestamp};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
@@ -223,6 +223,13 @@ impl DeviceLink for Sessions {
         if tokio::time::timeout(DISCONNECT_TIME_MAX, wait).await.is_err() {
             tracing::warn!(device.id = %device, "a connection was slow to end");
         }
+    }
+
+    fn disconnect_certificate(&self, fingerprint: &Fingerprint) {
+        let live = self.live();
+        let of_certificate =
+            live.devices.values().filter(|it| it.fingerprint.as_ref() == Some(fingerprint));
+        of_certificate.for_each(|link| link.close(Refusal::CERTIFICATE_ENDED));
     }
 
     fn disconnect_application(&self, name: &ApplicationName) {

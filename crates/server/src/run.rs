@@ -256,6 +256,7 @@ async fn keep_house(app: Arc<App>, stop: CancellationToken) {
             }
             Err(_again) => {}
         }
+        app.devices.end_certificates();
         match app.ports.connections.flush_connections().await {
             Ok(()) => is_forgetful = false,
             Err(error) if !is_forgetful => {

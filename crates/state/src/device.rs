@@ -52,7 +52,8 @@ impl DeviceRegistry for SqliteState {
         self.write(move |writing| {
             let mut statement = writing.connection.prepare_cached(
                 "UPDATE certificate SET revoked_at = ?3 WHERE device = ?1
-                 AND (?2 IS NULL OR fingerprint = ?2) AND revoked_at IS NULL",
+                 AND (?2 IS NULL OR fingerprint = ?2)
+                 AND (revoked_at IS NULL OR revoked_at > ?3)",
             )?;
             Ok(statement.execute(params![device.as_str(), only.map(|print| print.0), at.0])?)
         })

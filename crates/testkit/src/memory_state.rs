@@ -131,7 +131,8 @@ impl DeviceRegistry for MemoryState {
         let mut marked = 0;
         for certificate in self.contents().certificates.values_mut() {
             let is_meant = only.is_none_or(|only| only == certificate.fingerprint);
-            if certificate.device == *device && is_meant && certificate.revoked_at.is_none() {
+            let is_later = certificate.revoked_at.is_none_or(|revoked| revoked > at);
+            if certificate.device == *device && is_meant && is_later {
                 certificate.revoked_at = Some(at);
                 marked += 1;
             }

@@ -9,7 +9,7 @@ use axle_domain::port::{
     CertificateAuthority, CertificateSubject, DeviceLink, Receipt, SendError, SignedCertificate,
     TelemetryStore,
 };
-use axle_domain::{ApplicationName, DeviceId, Error, Kind, Scope, Timestamp};
+use axle_domain::{ApplicationName, DeviceId, Error, Fingerprint, Kind, Scope, Timestamp};
 use axle_log::MemoryLog;
 use axle_testkit::clock::ManualClock;
 use axle_testkit::memory_state::MemoryState;
@@ -60,6 +60,8 @@ impl DeviceLink for ScriptedLink {
     async fn disconnect(&self, device: &DeviceId) {
         self.disconnected.lock().unwrap().push(device.clone());
     }
+
+    fn disconnect_certificate(&self, _fingerprint: &Fingerprint) {}
 
     fn disconnect_application(&self, _name: &ApplicationName) {}
 

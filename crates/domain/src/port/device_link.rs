@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 
-use crate::{ApplicationName, DeviceId, Timestamp};
+use crate::{ApplicationName, DeviceId, Fingerprint, Timestamp};
 
 /// A message on its way to a device.
 pub struct Receipt {
@@ -55,6 +55,9 @@ pub trait DeviceLink: Send + Sync {
 
     /// Ends all connections of a device: its right to connect was withdrawn.
     async fn disconnect(&self, device: &DeviceId);
+
+    /// Ends all connections that came with a certificate: it is revoked.
+    fn disconnect_certificate(&self, fingerprint: &Fingerprint);
 
     /// Ends all connections of a backend application: it was withdrawn.
     fn disconnect_application(&self, name: &ApplicationName);

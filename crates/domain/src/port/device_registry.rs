@@ -46,7 +46,8 @@ pub trait DeviceRegistry: Send + Sync {
     /// `NotFound` when the device is not registered; `Conflict` when another device has it.
     async fn add_certificate(&self, certificate: Certificate) -> Result<(), Error>;
 
-    /// Marks one certificate of a device, or all of them, as revoked; returns how many it marked.
+    /// Marks one certificate of a device, or all of them, as revoked from a moment on, which may
+    /// be ahead; returns how many it marked. One that is revoked earlier already stays so.
     async fn revoke_certificates(
         &self,
         device: &DeviceId,

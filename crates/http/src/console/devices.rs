@@ -125,7 +125,7 @@ fn row(device: &Device, state: &DeviceState) -> Markup {
 /// Whether a device is connected, or may not be.
 pub(super) fn presence(device: &Device, is_online: bool) -> Markup {
     html! {
-        @if device.status == DeviceStatus::Revoked { (pill("bad", "revoked")) }
+        @if device.status != DeviceStatus::Active { (pill("bad", device.status.as_str())) }
         @else if is_online { span .pill.is-good { span .dot.is-on {} "online" } }
         @else { span .pill { span .dot {} "offline" } }
     }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axle_app::NewApplication;
-use axle_domain::{
-    Application, ApplicationKind, ApplicationName, Grants, TopicFilter, limit,
-};
+use axle_domain::{Application, ApplicationKind, ApplicationName, Grants, TopicFilter, limit};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -48,8 +46,10 @@ pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answe
     if let (Err(error), false) = (&parsed, name.is_empty()) {
         fields.fault("name", &error.message);
     }
-    let grants =
-        Grants { publish: filters(&mut fields, "publish"), subscribe: filters(&mut fields, "subscribe") };
+    let grants = Grants {
+        publish: filters(&mut fields, "publish"),
+        subscribe: filters(&mut fields, "subscribe"),
+    };
     let has_token = fields.optional_switch("token").unwrap_or(true);
     fields.finish()?;
     let new = NewApplication { name: parsed?, kind: ApplicationKind::Backend, grants, has_token };
@@ -153,9 +153,8 @@ fn named(call: &Call) -> Result<ApplicationName, Problem> {
 }
 
 fn wire(application: &Application) -> Value {
-    let texts = |filters: &[TopicFilter]| {
-        filters.iter().map(TopicFilter::to_string).collect::<Vec<_>>()
-    };
+    let texts =
+        |filters: &[TopicFilter]| filters.iter().map(TopicFilter::to_string).collect::<Vec<_>>();
     let certificates = application.certificates.iter().map(ToString::to_string);
     json!({
         "name": application.name.as_str(),

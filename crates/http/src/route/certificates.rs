@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axle_domain::{Access, limit};
+use axle_domain::{Access, Certificate, Fingerprint, limit};
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::{json_answer, optional_time, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
 use crate::field::Fields;
-use crate::operation::{JSON, OPERATION, Operation, STAFF, json_body, reply};
+use crate::operation::{JSON, OPERATION, Operation, RequestBody, STAFF, json_body, reply};
 use crate::problem::Problem;
 
 const PATH: &str = "/api/v1/devices/{id}/certificates";
@@ -31,15 +31,43 @@ pub(super) static LIST: Operation = Operation {
 pub(super) async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let id = call.device_for(&api, |id| Access::Read(id))?;
     let certificates = api.app.devices.certificates(&id).await?;
-    let items = certificates.iter().map(|certificate| {
-        json!({
-            "fingerprint": certificate.fingerprint.to_string(),
-            "not_before": time(certificate.not_before),
-            "not_after": time(certificate.not_after),
-            "revoked_at": optional_time(certificate.revoked_at),
-        })
-    });
-    Ok(page(items.collect(), None))
+    Ok(page(certificates.iter().map(wire).collect(), None))
+}
+
+fn wire(certificate: &Certificate) -> Value {
+    json!({
+        "fingerprint": certificate.fingerprint.to_string(),
+        "not_before": time(certificate.not_before),
+        "not_after": time(certificate.not_after),
+        "revoked_at": optional_time(certificate.revoked_at),
+    })
+}
+
+pub(super) static REVOKE: Operation = Operation {
+    id: "revokeCertificate",
+    method: "POST",
+    path: "/api/v1/devices/{id}/certificates/{fingerprint}/revoke",
+    tag: "Devices",
+    summary: "Revoke one certificate of a device",
+    description: "At once, or from `at` on: until then an old certificate and a new one overlap. \
+        Connections that came with it end then. One that ends earlier already stays so.",
+    rights: "`admin`",
+    body: Some(RequestBody { schema: "RevocationInput", media: JSON, is_required: false }),
+    replies: &[reply(200, "Certificate", "The certificate, with its end.")],
+    problems: &[403, 404, 415, 422],
+    ..OPERATION
+};
+
+pub(super) async fn revoke(State(api): State<Arc<Api>>, mut call: Call) -> Answer {
+    call.require(Access::Operate)?;
+    let id = call.device()?;
+    let fingerprint = Fingerprint::parse(call.segment("fingerprint"))?;
+    let body = call.json(JSON, limit::REQUEST_BYTES_MAX).await?;
+    let mut fields = Fields::read(&body)?;
+    let at = fields.optional_time("at");
+    fields.finish()?;
+    let certificate = api.app.devices.revoke_certificate(&id, fingerprint, at).await?;
+    Ok(json_answer(StatusCode::OK, &wire(&certificate)))
 }
 
 pub(super) static CREATE: Operation = Operation {

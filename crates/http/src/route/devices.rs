@@ -245,7 +245,7 @@ fn device_answer(api: &Api, status: StatusCode, device: &Device) -> Response {
     response
 }
 
-fn wire(api: &Api, device: &Device) -> Value {
+pub(super) fn wire(api: &Api, device: &Device) -> Value {
     json!({
         "id": device.id.as_str(),
         "status": device.status.as_str(),

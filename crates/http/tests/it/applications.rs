@@ -19,7 +19,8 @@ async fn an_application_is_made_listed_certified_and_withdrawn() {
     let csr = json!({"csr": "CSR"});
     let issued = world.post("/api/v1/applications/erp/certificates").json(&csr).send().await;
     assert_eq!((issued.status, &issued.json()["certificate"]), (201, &json!("PEM of erp")));
-    let listed = world.request("GET", "/api/v1/applications").token(&world.admin).send().await.json();
+    let listed =
+        world.request("GET", "/api/v1/applications").token(&world.admin).send().await.json();
     assert_eq!(listed["items"][0]["certificates"], json!(["07".repeat(32)]));
     assert!(listed["items"][0].get("token").is_none(), "the secret is shown once");
     let gone = world.request("DELETE", "/api/v1/applications/erp").token(&world.admin).send().await;

@@ -21,6 +21,7 @@ mod events;
 mod feeds;
 mod map;
 mod ops;
+mod ownership;
 mod passkeys;
 mod people;
 mod resources;

@@ -27,6 +27,7 @@ async fn fill(world: &World, path: &str) -> String {
         return format!("{path}?q=b-1");
     }
     let filled = path.replace("{id}", &id).replace("{stream}", "ride");
+    let filled = filled.replace("{fingerprint}", &"07".repeat(32));
     filled.replace("{plant}", "graz").replace("{serial}", "S1").replace("{name}", "anna")
 }
 
@@ -38,6 +39,7 @@ fn body(operation: &str) -> Value {
         "createCertificate" => json!({"csr": "CSR"}),
         "createApplication" => json!({"name": "erp", "subscribe": ["v1/d/+/t/#"]}),
         "createApplicationCertificate" => json!({"csr": "CSR"}),
+        "transferDevice" => json!({"to": null}),
         "createToken" => json!({"scopes": ["read:b-1"]}),
         "createUser" => json!({"name": "bert", "role": "support"}),
         "createBatch" => json!({"records": []}),
@@ -78,12 +80,13 @@ fn expected(operation: &str) -> [u16; 6] {
         "putDevice" | "patchDevice" | "revokeDevice" | "listTokens" | "listQuarantine"
         | "listConnections" | "getSystem" | "getQuality" => [401, 403, 403, 403, 403, 200],
         "deleteDevice" => [401, 403, 403, 403, 403, 204],
-        "createCertificate" | "createApplication" | "createToken" | "createLoginLink" | "createUser" | "inviteUser" => {
-            [401, 403, 403, 403, 403, 201]
-        }
+        "createCertificate" | "createApplication" | "createToken" | "createLoginLink"
+        | "createUser" | "inviteUser" => [401, 403, 403, 403, 403, 201],
         "listUsers" | "getUser" | "patchUser" => [401, 403, 403, 403, 403, 200],
         "deleteUser" => [401, 403, 403, 403, 403, 204],
         "replayQuarantineItem" => [401, 403, 403, 403, 403, 202],
+        "retireDevice" | "transferDevice" => [401, 403, 403, 403, 403, 200],
+        "revokeCertificate" => [401, 403, 403, 403, 403, 404],
         "listApplications" => [401, 403, 403, 403, 403, 200],
         "revokeApplication" | "createApplicationCertificate" => [401, 403, 403, 403, 403, 404],
         "deleteToken" => [401, 403, 403, 403, 403, 404],

@@ -176,6 +176,8 @@ impl DeviceLink for NoLink {
 
     async fn disconnect(&self, _device: &DeviceId) {}
 
+    fn disconnect_certificate(&self, _fingerprint: &Fingerprint) {}
+
     fn disconnect_application(&self, _name: &ApplicationName) {}
 
     fn connection_count(&self) -> usize {

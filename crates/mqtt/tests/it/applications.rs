@@ -156,7 +156,8 @@ async fn a_will_beyond_the_grants_is_refused_and_one_of_a_revoked_application_is
     let token = application(&world, "erp").await;
     let will = |topic: &str| v5::LastWill { topic: topic.to_owned().into(), ..will_of() };
     let mut client = bare(&world).await.unwrap();
-    let denied = v5::Connect { last_will: Some(will("v1/d/b-1/c/k/stop")), ..connect("erp", &token) };
+    let denied =
+        v5::Connect { last_will: Some(will("v1/d/b-1/c/k/stop")), ..connect("erp", &token) };
     assert_eq!(u8::from(client.connect_v5(denied).await.reason_code), 0x87);
     let mut client = bare(&world).await.unwrap();
     let good = v5::Connect { last_will: Some(will("plant/7/order")), ..connect("erp", &token) };
