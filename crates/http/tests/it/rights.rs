@@ -130,6 +130,7 @@ async fn check(path: &str, method: &str, operation: &str) {
             || operation.starts_with("patch")
             || operation.starts_with("replay")
             || operation.starts_with("decide")
+            || operation.starts_with("transfer")
             || (operation.starts_with("create") && operation != "createLoginLink");
         if has_body {
             request = request.json(&body(operation));
