@@ -106,10 +106,13 @@ fn flush(shared: &Shared) -> Result<(), Error> {
     }
     let result = result.and_then(|()| commit(shared, &mut manifest, &made, through, next_file));
     if result.is_err() {
-        // What was not committed stays in memory, and another flush writes it anew.
-        made.files.iter().for_each(|entry| {
-            std::fs::remove_file(shared.folder.join(&entry.path)).ok();
-        });
+        // What was not committed stays in memory, and another flush writes it anew. Files that a
+        // manifest may name after all stay too; the next start removes them if it does not.
+        if shared.state().poison.is_none() {
+            made.files.iter().for_each(|entry| {
+                std::fs::remove_file(shared.folder.join(&entry.path)).ok();
+            });
+        }
         let mut state = shared.state();
         for stream in state.streams.values_mut() {
             let newer = std::mem::take(&mut stream.active);
@@ -139,11 +142,7 @@ fn commit(
     next.collapsed_rows += made.collapsed;
     next.next_file = next_file;
     next.files.extend(made.files.iter().cloned());
-    if let Err(error) = next.write(&shared.folder) {
-        // Which manifest survives a crash is open now; only reading it again can tell.
-        shared.state().poison = Some(error.message.clone());
-        return Err(error);
-    }
+    next.write(&shared.folder).map_err(|error| shared.give_up_if_open(error))?;
     *manifest = next;
     let mut state = shared.state();
     state.position = manifest.position;

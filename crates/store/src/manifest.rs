@@ -110,26 +110,54 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the manifest of a folder; a folder without one has an empty one.
-    pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
+    /// Reads the manifest of a folder, if there is one.
+    pub(crate) fn find(folder: &Path) -> Result<Option<Self>, Error> {
         match std::fs::read_to_string(folder.join(NAME)) {
-            Ok(text) => Self::decode(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Ok(text) => Self::decode(&text).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io("read the store's manifest", error)),
         }
     }
 
-    /// Replaces the manifest of a folder. When it returns the new one survives a crash; when it
-    /// fails either may be there.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+    /// Replaces the manifest of a folder. When it returns the new one survives a crash.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), WriteError> {
         let failed = |error| io("write the store's manifest", error);
-        let text = self.encode()?;
         let path = folder.join(NEW_NAME);
-        let mut file = File::create(&path).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&path, folder.join(NAME)).map_err(failed)?;
-        sync_folder(folder)
+        let prepare = || {
+            let text = self.encode()?;
+            // Never an old file again: what a failed sync left of it may count as written.
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(error));
+                }
+                _ => {}
+            }
+            let mut file = File::create(&path).map_err(failed)?;
+            file.write_all(text.as_bytes()).map_err(failed)?;
+            file.sync_all().map_err(failed)
+        };
+        prepare().map_err(WriteError::Unchanged)?;
+        let replaced = std::fs::rename(&path, folder.join(NAME)).map_err(failed);
+        replaced.and_then(|()| sync_folder(folder)).map_err(WriteError::Open)
+    }
+}
+
+/// Why the manifest was not replaced.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The old one is there and stays; the same may be tried again.
+    Unchanged(Error),
+    /// Either may be there after a crash: only reading it again can tell. No file that either of
+    /// them names may be removed.
+    Open(Error),
+}
+
+impl WriteError {
+    /// What happened, whatever is on disk now.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Unchanged(error) | Self::Open(error) => error,
+        }
     }
 }
 

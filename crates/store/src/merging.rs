@@ -120,10 +120,7 @@ impl Job {
         next.files.retain(|entry| !is_old(&entry.path));
         next.files.push(entry.clone());
         next.collapsed_rows += collapsed;
-        if let Err(error) = next.write(&shared.folder) {
-            shared.state().poison = Some(error.message.clone());
-            return Err(error);
-        }
+        next.write(&shared.folder).map_err(|error| shared.give_up_if_open(error))?;
         *manifest = next;
         let mut state = shared.state();
         state.collapsed = manifest.collapsed_rows;

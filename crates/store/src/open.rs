@@ -12,7 +12,7 @@ use tracing::info;
 use crate::data_file::DataFile;
 use crate::failure::{corrupt, io};
 use crate::layout::Layout;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, WriteError};
 use crate::store::StreamState;
 
 /// Creates the folder and keeps other processes out of it.
@@ -31,7 +31,10 @@ pub(crate) fn open(
     folder: &Path,
     layouts: &BTreeMap<String, Arc<Layout>>,
 ) -> Result<(Manifest, BTreeMap<String, StreamState>), Error> {
-    let manifest = Manifest::read(folder)?;
+    let manifest = match Manifest::find(folder)? {
+        Some(manifest) => manifest,
+        None => begin(folder, layouts)?,
+    };
     let mut streams: BTreeMap<String, StreamState> = BTreeMap::new();
     let mut known = HashSet::new();
     for entry in &manifest.files {
@@ -54,13 +57,52 @@ pub(crate) fn open(
         streams.entry(entry.stream.clone()).or_default().files.push(file);
     }
     for stream in layouts.keys() {
-        sweep(&folder.join(stream), stream, &known)?;
+        // The manifest does not name them: a crash came before it did.
+        visit(&folder.join(stream), stream, &mut |path, full| {
+            if known.contains(path) {
+                return Ok(());
+            }
+            info!(file = %path, "removing a telemetry file that was never committed");
+            std::fs::remove_file(full).map_err(|error| io("look through the store's folder", error))
+        })?;
     }
     Ok((manifest, streams))
 }
 
-/// Removes files of our own naming that the manifest does not name: a crash came before it did.
-fn sweep(folder: &Path, path: &str, known: &HashSet<String>) -> Result<(), Error> {
+/// The empty manifest of a new store, on disk before any telemetry file: from then on a missing
+/// manifest is a loss, and never taken for a new store whose files may be swept.
+fn begin(folder: &Path, layouts: &BTreeMap<String, Arc<Layout>>) -> Result<Manifest, Error> {
+    refuse_orphans(folder, layouts.keys())?;
+    let manifest = Manifest::default();
+    manifest.write(folder).map_err(WriteError::into_error)?;
+    Ok(manifest)
+}
+
+/// Refuses telemetry files that no manifest can name.
+pub(crate) fn refuse_orphans<'a>(
+    folder: &Path,
+    streams: impl Iterator<Item = &'a String>,
+) -> Result<(), Error> {
+    for stream in streams {
+        visit(&folder.join(stream), stream, &mut |path, _full| {
+            let message = format!(
+                "`manifest.json` is missing in {}, though there are telemetry files such as \
+                 `{path}`: restore it from a backup, or delete the store's folder to rebuild it \
+                 from the log",
+                folder.display()
+            );
+            Err(corrupt("store.manifest_missing", message))
+        })?;
+    }
+    Ok(())
+}
+
+/// Shows each file of our own naming, by its path below the store's folder and its whole path.
+fn visit(
+    folder: &Path,
+    path: &str,
+    show: &mut dyn FnMut(&str, &Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let failed = |error| io("look through the store's folder", error);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -73,10 +115,9 @@ fn sweep(folder: &Path, path: &str, known: &HashSet<String>) -> Result<(), Error
         let Some(name) = name.to_str() else { continue };
         let path = format!("{path}/{name}");
         if entry.file_type().map_err(failed)?.is_dir() {
-            sweep(&entry.path(), &path, known)?;
-        } else if is_ours(name) && !known.contains(&path) {
-            info!(file = %path, "removing a telemetry file that was never committed");
-            std::fs::remove_file(entry.path()).map_err(failed)?;
+            visit(&entry.path(), &path, show)?;
+        } else if is_ours(name) {
+            show(&path, &entry.path())?;
         }
     }
     Ok(())

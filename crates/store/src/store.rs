@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::chunk::Chunk;
 use crate::data_file::DataFile;
 use crate::layout::Layout;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, WriteError};
 use crate::plan::Snapshot;
 use crate::query::Queries;
 use crate::settings::StoreSettings;
@@ -119,6 +119,18 @@ impl Shared {
             files.clone_from(&stream.files);
         }
         Some(Snapshot { layout, chunks, files })
+    }
+
+    /// What becomes of a manifest that was not replaced: where nobody can tell which one is there,
+    /// nothing is committed any more until the store is opened anew.
+    pub(crate) fn give_up_if_open(&self, error: WriteError) -> Error {
+        match error {
+            WriteError::Unchanged(error) => error,
+            WriteError::Open(error) => {
+                self.state().poison = Some(error.message.clone());
+                error
+            }
+        }
     }
 
     /// Tells those who wait that a flush ended.

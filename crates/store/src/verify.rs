@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::{corrupt, io};
 use crate::layout::Layout;
 use crate::manifest::{FileEntry, Manifest, hex};
+use crate::open::refuse_orphans;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,15 @@ pub struct VerifyReport {
 /// # Errors
 /// `Corrupt` where the manifest cannot be read; damage of single files stands in the report.
 pub fn verify(folder: &Path, schemas: &Schemas) -> Result<VerifyReport, Error> {
-    let manifest = Manifest::read(folder)?;
+    let manifest = match Manifest::find(folder)? {
+        Some(manifest) => manifest,
+        None => {
+            let streams: Vec<String> =
+                schemas.iter().map(|schema| schema.name.as_str().to_owned()).collect();
+            refuse_orphans(folder, streams.iter())?;
+            Manifest::default()
+        }
+    };
     let mut report = VerifyReport { position: manifest.position, ..VerifyReport::default() };
     for entry in &manifest.files {
         report.files += 1;

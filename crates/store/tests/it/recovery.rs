@@ -147,6 +147,56 @@ async fn a_damaged_manifest_is_never_taken_for_an_empty_store() {
 }
 
 #[tokio::test]
+async fn a_missing_manifest_is_never_taken_for_an_empty_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    write(&store, 1).await;
+    store.close().await.unwrap();
+    crash(store, folder.path()).await;
+    std::fs::remove_file(folder.path().join("manifest.json")).unwrap();
+    let error = refusal(folder.path());
+    assert_eq!((error.kind, error.code), (Kind::Corrupt, "store.manifest_missing"));
+    let verified = axle_store::verify(folder.path(), &Schemas::builtin()).unwrap_err();
+    assert_eq!(verified.code, "store.manifest_missing");
+    assert_eq!(files(folder.path()).len(), 1, "nothing was swept away");
+}
+
+#[tokio::test]
+async fn a_manifest_that_could_not_be_prepared_is_written_by_a_later_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    write(&store, 1).await;
+    let obstacle = folder.path().join("manifest.json.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    store.flush().await.unwrap_err();
+    std::fs::remove_dir(&obstacle).unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(store.position(), Offset(2));
+    store.close().await.unwrap();
+    crash(store, folder.path()).await;
+    assert_eq!(count(&open(folder.path())).await, Cell::Int(1));
+}
+
+#[tokio::test]
+async fn files_stay_while_nobody_knows_which_manifest_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    write(&store, 1).await;
+    let manifest = folder.path().join("manifest.json");
+    let kept = std::fs::read(&manifest).unwrap();
+    std::fs::remove_file(&manifest).unwrap();
+    std::fs::create_dir(&manifest).unwrap();
+    store.flush().await.unwrap_err();
+    assert_eq!(files(folder.path()).len(), 1, "a manifest on disk may name it");
+    store.flush().await.unwrap_err();
+    crash(store, folder.path()).await;
+    std::fs::remove_dir(&manifest).unwrap();
+    std::fs::write(&manifest, kept).unwrap();
+    let store = open(folder.path());
+    assert_eq!((store.position(), files(folder.path()).len()), (Offset(0), 0), "it did not");
+}
+
+#[tokio::test]
 async fn a_folder_is_open_once() {
     let folder = tempfile::tempdir().unwrap();
     let _store = open(folder.path());
