@@ -1,6 +1,7 @@
 //! A file that the manifest names, and how its rows are read.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,15 +23,19 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::statistics::Statistics;
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::constraint::Constraint;
 use crate::decimal;
 use crate::failure::{corrupt, internal};
 use crate::layout::Layout;
-use crate::manifest::FileEntry;
+use crate::manifest::{FileEntry, hex};
 use crate::merge::BATCH_ROWS;
 use crate::range::meet;
+
+/// What is hashed at a time.
+const HASH_BYTES: usize = 1 << 20;
 
 /// A file of the store. Once it is doomed it is removed when nobody reads it any more.
 #[derive(Debug)]
@@ -57,12 +62,18 @@ impl DataFile {
         corrupt("store.file_damaged", format!("telemetry file `{}`: {error}", self.entry.path))
     }
 
-    /// Opens the file; its footer is read once and kept.
+    /// Opens the file; its footer is read once and kept. Before that the whole file is compared
+    /// with its checksum, once in a run: pages have none of their own, and what the disk has
+    /// changed meanwhile must not be answered as if it were measured.
     fn open(&self, layout: &Layout) -> Result<(File, ArrowReaderMetadata), Error> {
-        let file = File::open(&self.path).map_err(|error| self.damaged(error))?;
+        let mut file = File::open(&self.path).map_err(|error| self.damaged(error))?;
         let mut footer = self.footer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(footer) = footer.as_ref() {
             return Ok((file, footer.clone()));
+        }
+        let (_bytes, sha256) = digest(&mut file).map_err(|error| self.damaged(error))?;
+        if sha256 != self.entry.sha256 {
+            return Err(self.damaged("it does not match its checksum; restore it from a backup"));
         }
         let options = ArrowReaderOptions::new()
             .with_schema(Arc::clone(&layout.file))
@@ -188,6 +199,21 @@ impl DataFile {
             if wanted { RowSelector::select(count) } else { RowSelector::skip(count) }
         });
         Ok(Some(selectors.collect::<Vec<_>>().into()))
+    }
+}
+
+/// Length and SHA-256, in hexadecimal digits, of a file from where it stands.
+pub(crate) fn digest(file: &mut File) -> std::io::Result<(u64, String)> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0_u8; HASH_BYTES];
+    let mut bytes = 0_u64;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((bytes, hex(&hash.finalize())));
+        }
+        bytes += count as u64;
+        hash.update(buffer.get(..count).unwrap_or_default());
     }
 }
 

@@ -1,15 +1,14 @@
 //! Checks a store that nobody has open: the manifest, and every file against it.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use axle_domain::{Error, Schemas};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use sha2::{Digest, Sha256};
 
+use crate::data_file::digest;
 use crate::failure::{corrupt, io};
 use crate::layout::Layout;
-use crate::manifest::{FileEntry, Manifest, hex};
+use crate::manifest::{FileEntry, Manifest};
 use crate::open::refuse_orphans;
 
 /// What a check found.
@@ -59,21 +58,11 @@ fn check(folder: &Path, entry: &FileEntry, schemas: &Schemas) -> Result<(), Erro
         |what: String| corrupt("store.file_damaged", format!("telemetry file `{path}` {what}"));
     let mut file = std::fs::File::open(folder.join(path))
         .map_err(|error| damaged(format!("cannot be opened: {error}")))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 20];
-    let mut bytes = 0_u64;
-    loop {
-        let count = file.read(&mut buffer).map_err(|error| io("read a telemetry file", error))?;
-        if count == 0 {
-            break;
-        }
-        bytes += count as u64;
-        hash.update(buffer.get(..count).unwrap_or_default());
-    }
+    let (bytes, sha256) = digest(&mut file).map_err(|error| io("read a telemetry file", error))?;
     if bytes != entry.bytes {
         return Err(damaged(format!("has {bytes} bytes, the manifest says {}", entry.bytes)));
     }
-    if hex(&hash.finalize()) != entry.sha256 {
+    if sha256 != entry.sha256 {
         return Err(damaged("does not match its checksum".to_owned()));
     }
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())

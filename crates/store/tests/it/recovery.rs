@@ -112,6 +112,20 @@ async fn a_missing_or_damaged_file_is_named() {
     let report = axle_store::verify(folder.path(), &Schemas::builtin()).unwrap();
     assert!(report.problems[0].contains("flush-1.parquet"), "{:?}", report.problems);
 
+    // A page that still decodes would be answered as if it had been measured.
+    for byte in (4..good.len()).step_by(good.len() / 40) {
+        let mut bad = good.clone();
+        bad[byte] ^= 1;
+        std::fs::write(&file, &bad).unwrap();
+        let store = open(folder.path());
+        let answered = store.query(axle_testkit::conformance::telemetry_store::question(
+            "SELECT watts FROM energy",
+            axle_domain::port::Visibility::All,
+        ));
+        assert!(answered.await.is_err(), "byte {byte}");
+        crash(store, folder.path()).await;
+    }
+
     std::fs::write(&file, &good[1..]).unwrap();
     let error = refusal(folder.path());
     assert_eq!((error.kind, error.code), (Kind::Corrupt, "store.file_damaged"));
