@@ -91,7 +91,7 @@ def look(bench, data, ledger, where):
         bench.servers.remove(other)
         return
     try:
-        judge(bench, other, ledger, where, findings)
+        judge(bench, other, ledger, where)
     except (OSError, RuntimeError) as error:
         is_ready, reasons = other.ready()
         bench.found({"unexpected": is_ready and not findings}, f"{where}: {error} {reasons}")
@@ -101,7 +101,7 @@ def look(bench, data, ledger, where):
         bench.servers.remove(other)
 
 
-def judge(bench, other, ledger, where, findings):
+def judge(bench, other, ledger, where):
     """A server that starts must have everything, or say aloud that it has not."""
     other.settle(20)
     lost = 0
@@ -110,9 +110,13 @@ def judge(bench, other, ledger, where, findings):
         seen = ledger.visible(other, source, 0, found)
         lost += sum(fate == 1 and n not in seen for n, fate in enumerate(source.fate))
     status, _said = other.call("GET", "/api/v1/devices/late-comer")
-    lost += status != 200
+    if where == "state older":
+        # A known limit, see docs/formats/state.md: nothing tells an older state from the newest.
+        bench.note("older_state_unnoticed", int(status != 200))
+    else:
+        lost += status != 200
     is_ready, reasons = other.ready()
-    said = findings or not is_ready or " ERROR " in other.words() or " WARN " in other.words()
+    said = not is_ready or " ERROR " in other.words() or " WARN " in other.words()
     bench.found(found, where)
     bench.note("whole" if not lost else "lost_and_said" if said else "lost_silently")
     if lost and not said:

@@ -4,6 +4,7 @@
 //! are the way down to devices), then the use cases. Listeners come later, in `run`: that breaks
 //! the only cycle, visibly.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axle_app::{App, Ports};
@@ -12,7 +13,7 @@ use axle_domain::port::{
     DeviceLink, DeviceRegistry, EventLog, ReportedState, SearchIndex, SessionStore, TelemetryStore,
     TokenStore, UserStore,
 };
-use axle_domain::{Error, Schemas};
+use axle_domain::{Error, Kind, Offset, Schemas};
 use axle_log::EmbeddedLog;
 use axle_mqtt::{DeviceAuthority, Sessions};
 use axle_state::SqliteState;
@@ -47,6 +48,7 @@ impl Assembly {
         let log: Arc<dyn EventLog> = Arc::new(log);
         let store: Arc<dyn TelemetryStore> =
             ColumnarStore::open(&data.join("store"), Schemas::builtin(), config.store.settings())?;
+        refuse_lost_state(&data.join("state.db"), log.bounds().appended.max(store.position()))?;
         let state = Arc::new(SqliteState::open(&data.join("state.db"))?);
         let names = &config.server.names;
         let authority = Arc::new(DeviceAuthority::open(data.path(), names, Arc::clone(&clock))?);
@@ -91,6 +93,22 @@ impl Assembly {
     }
 }
 
+/// A directory that has had messages has had a state too: devices, people and tokens are nowhere
+/// else, and an empty state would lock all of them out without a word.
+fn refuse_lost_state(path: &Path, followed: Offset) -> Result<(), Error> {
+    let is_there = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    if is_there || followed == Offset(0) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is missing or empty, though there are messages up to offset {}: restore it from a \
+         backup, or begin anew with another data directory",
+        path.display(),
+        followed.0
+    );
+    Err(Error::new(Kind::Corrupt, "state.missing", message))
+}
+
 fn report(recovery: &axle_log::Recovery) {
     if recovery.was_in_doubt || recovery.torn_bytes > 0 {
         info!(
@@ -106,5 +124,24 @@ fn report(recovery: &axle_log::Recovery) {
             next_good = range.next_good.0,
             "the log is damaged here: run `axle verify`"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_state_is_refused_once_there_were_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        refuse_lost_state(&path, Offset(0)).unwrap();
+        let missing = refuse_lost_state(&path, Offset(1)).unwrap_err();
+        assert_eq!((missing.kind, missing.code), (Kind::Corrupt, "state.missing"));
+        std::fs::write(&path, b"").unwrap();
+        let empty = refuse_lost_state(&path, Offset(1)).unwrap_err();
+        assert!(empty.message.contains("state.db"), "{empty}");
+        std::fs::write(&path, b"SQLite format 3").unwrap();
+        refuse_lost_state(&path, Offset(1)).unwrap();
     }
 }
