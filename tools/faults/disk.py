@@ -134,6 +134,6 @@ def withheld(server, ledger, seconds=40):
 
 
 CASES = {
-    "power": (power, 3, 200, "power loss on an ext4 image (EXT4_IOC_SHUTDOWN)"),
+    "power": (power, 2, 200, "power loss on an ext4 image (EXT4_IOC_SHUTDOWN)"),
     "disk-full": (full, 1, 50, "the disk is full, then free again, without a restart"),
 }

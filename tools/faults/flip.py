@@ -104,4 +104,4 @@ def served_wrong(server, ledger):
     return [f"{name} {count}" for name, count in found.items() if count]
 
 
-CASES = {"bit-flip": (bits, 60, 10000, "one bit in log, telemetry files, manifest or state")}
+CASES = {"bit-flip": (bits, 24, 10000, "one bit in log, telemetry files, manifest or state")}

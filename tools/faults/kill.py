@@ -69,7 +69,7 @@ def finish(bench, server, ledger):
 
 
 CASES = {
-    "kill": (at_random, 5, 500, "kill -9 at random moments under load"),
-    "kill-starting": (while_starting, 2, 100, "kill -9 again and again during recovery"),
+    "kill": (at_random, 3, 500, "kill -9 at random moments under load"),
+    "kill-starting": (while_starting, 1, 100, "kill -9 again and again during recovery"),
     "drain": (drain, 1, 20, "SIGTERM under load"),
 }

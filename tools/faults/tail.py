@@ -106,4 +106,4 @@ def one(bench, origin, cut, kind):
     server.log.unlink()
 
 
-CASES = {"torn-tail": (torn, 40, 2000, "the log ends at any byte of its last records")}
+CASES = {"torn-tail": (torn, 12, 2000, "the log ends at any byte of its last records")}
