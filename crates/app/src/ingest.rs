@@ -3,10 +3,23 @@
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog};
-use axle_domain::{Error, Kind, Message, Offset, Source};
+use axle_domain::{Envelope, Error, Kind, Message, Offset, Source};
 
 use crate::metrics::DoorMetrics;
 use crate::publisher::Publisher;
+
+/// What is published.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The media type; empty if none.
+    pub content_type: &'a str,
+    /// The message.
+    pub payload: &'a [u8],
+    /// What was said about its delivery.
+    pub envelope: Envelope<'a>,
+}
 
 /// The way from the door to the log.
 pub struct Ingest {
@@ -32,28 +45,23 @@ impl Ingest {
     /// `Denied` outside what the publisher may publish to (never retried: acknowledge with a reason code or
     /// close), `TooLarge`, `Busy` (stop reading, wait for [`Ingest::room`], try again),
     /// `Unavailable` (the log has failed: acknowledge nothing, close).
-    pub fn publish(
-        &self,
-        publisher: &Publisher,
-        topic: &str,
-        content_type: &str,
-        payload: &[u8],
-    ) -> Result<Offset, Error> {
-        if !publisher.may_publish(topic) {
+    pub fn publish(&self, publisher: &Publisher, content: &Content<'_>) -> Result<Offset, Error> {
+        if !publisher.may_publish(content.topic) {
             self.metrics.rejected(1);
             return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
         self.log.append(&Message {
             source: Source::Mqtt,
-            device: publisher.speaks_for(topic),
-            topic,
-            content_type,
-            payload,
+            device: publisher.speaks_for(content.topic),
+            topic: content.topic,
+            content_type: content.content_type,
+            payload: content.payload,
             received_at: self.clock.now(),
             connected_at: publisher.connected_at,
             sent_at: None,
             replayed_at: None,
             origin: "",
+            envelope: content.envelope,
         })
     }
 

@@ -51,7 +51,7 @@ pub use device::{DeviceChange, Devices, NewDevice};
 pub use dispatch::Dispatch;
 pub use feed::{FeedForm, FeedRequest, Feeds, ReviewDecision, read_batch, read_record};
 pub use fleet_map::{Area, Cluster, FleetMap, MapFilter, MapView, Vehicle};
-pub use ingest::Ingest;
+pub use ingest::{Content, Ingest};
 pub use lag::LagFigures;
 pub use metrics::DoorMetrics;
 pub use ownership::Transfer;

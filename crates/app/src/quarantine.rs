@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog, ReportedState};
 use axle_domain::{
-    DeviceId, Error, Kind, Message, Offset, QuarantineCount, QuarantineFilter, QuarantineId,
-    QuarantineItem, QuarantineState, Schemas, Source, Timestamp, limit,
+    DeviceId, Envelope, Error, Kind, Message, Offset, QuarantineCount, QuarantineFilter,
+    QuarantineId, QuarantineItem, QuarantineState, Schemas, Source, Timestamp, limit,
 };
 
 use crate::decode::{Decoded, decode};
@@ -110,6 +110,7 @@ impl Quarantine {
             sent_at: mend.sent_at.or(item.sent_at),
             replayed_at: Some(self.clock.now()),
             origin: &origin,
+            envelope: Envelope::default(),
         };
         self.check(&message)?;
         let offset = self.log.append(&message)?;

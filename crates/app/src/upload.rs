@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axle_domain::port::{Clock, EventLog, ReportedState, UploadReceipt};
 use axle_domain::{
-    Access, DeviceId, Error, Kind, Message, Offset, Schemas, Source, StreamName, Timestamp, Topic,
-    UploadId, limit,
+    Access, DeviceId, Envelope, Error, Kind, Message, Offset, Schemas, Source, StreamName,
+    Timestamp, Topic, UploadId, limit,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -282,6 +282,7 @@ impl Upload {
             sent_at: self.request.sent_at,
             replayed_at: None,
             origin: &origin,
+            envelope: Envelope::default(),
         })
     }
 

@@ -51,7 +51,7 @@ pub use id::{
 };
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
-pub use message::{ConnectionId, Message, Offset, Source};
+pub use message::{ConnectionId, Envelope, Message, Offset, Source};
 pub use quarantine::{
     QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
 };

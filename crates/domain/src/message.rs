@@ -78,4 +78,19 @@ pub struct Message<'a> {
     /// How the message is recognised when it comes again: for an upload its identity as the use
     /// case wrote it, for a replay the quarantine id; else empty.
     pub origin: &'a str,
+    /// What an MQTT publisher said about its delivery; the default for every other door.
+    pub envelope: Envelope<'a>,
+}
+
+/// What a publisher said about the delivery of a message to others, beside its content type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// The QoS that it was published at: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether the message is to be kept for later subscribers of its topic.
+    pub is_retained: bool,
+    /// The MQTT 5 properties that subscribers get back, as MQTT 5 writes them, in the order they
+    /// came: payload format indicator, message expiry interval, response topic, correlation data
+    /// and user properties. Empty for most; at most 65,535 bytes.
+    pub properties: &'a [u8],
 }

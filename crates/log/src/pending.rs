@@ -6,7 +6,7 @@ use axle_domain::{Error, Kind, Message, Offset, limit};
 use bytes::BytesMut;
 
 use crate::record;
-use crate::segment::{HEADER_BYTES, Header, MARK_EVERY_BYTES};
+use crate::segment::{HEADER_BYTES, Header, MARK_EVERY_BYTES, VERSION};
 use crate::settings::LogSettings;
 
 /// A run of records for one segment, written by one write and made durable by one sync.
@@ -88,7 +88,9 @@ impl Pending {
             return Err(busy(self.waiting + size));
         }
         let is_begun = self.position > HEADER_BYTES as u64;
-        if is_begun && self.position + size as u64 > settings.segment_bytes {
+        let is_older = self.header.version < VERSION;
+        let is_full = self.position + size as u64 > settings.segment_bytes;
+        if is_begun && (is_full || is_older) {
             self.begin_segment((settings.segment_id)(self.next));
         }
         let (header, position, offset) = (self.header, self.position, self.next);
@@ -119,7 +121,8 @@ impl Pending {
 
     fn begin_segment(&mut self, id: u64) {
         let Header { id: previous_id, base: previous_base, .. } = self.header;
-        self.header = Header { id, base: self.next, previous_id, previous_base };
+        let version = VERSION;
+        self.header = Header { version, id, base: self.next, previous_id, previous_base };
         self.position = HEADER_BYTES as u64;
     }
 

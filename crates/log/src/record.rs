@@ -5,8 +5,9 @@
 //!  4  checksum      u32, CRC-32C over the segment's id and bytes 8..length
 //!  8  length        u32, of the whole record
 //! 12  source        u8, number of `Source`
-//! 13  flags         u8, bit 0: has sent_at; bit 1: has replayed_at
-//! 14  zero          u16
+//! 13  flags         u8, bit 0: has sent_at; bit 1: has replayed_at; bits 2 and 3: QoS;
+//!                   bit 4: to be retained
+//! 14  properties    u16, length of the MQTT 5 properties
 //! 16  offset        u64
 //! 24  received_at   i64, microseconds since 1970
 //! 32  connected_at  i64
@@ -16,7 +17,7 @@
 //! 46  origin        u16
 //! 48  sent_at       i64, if flag bit 0
 //!     replayed_at   i64, if flag bit 1
-//!     device, topic, content_type, origin, payload
+//!     device, topic, content_type, origin, properties, payload
 //! ```
 //!
 //! All numbers are little endian. Records follow each other without padding; zeros follow the last.
@@ -33,6 +34,10 @@ pub(crate) const MAGIC: [u8; 4] = *b"AXR1";
 const CHECKED_FROM: usize = 8;
 const HAS_SENT_AT: u8 = 1;
 const HAS_REPLAYED_AT: u8 = 2;
+const QOS_SHIFT: u8 = 2;
+const QOS_MAX: u8 = 2;
+const IS_RETAINED: u8 = 16;
+const FLAGS_MAX: u8 = 31;
 
 /// What every checksum of a segment starts from, so that no record is valid in another segment.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +76,8 @@ pub(crate) enum Flaw {
 /// `TooLarge`, when the record or one of its texts does not fit into the format.
 pub(crate) fn size(message: &Message<'_>) -> Result<usize, Error> {
     let texts = [message.device, message.topic, message.content_type, message.origin];
-    let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+    let properties = message.envelope.properties.len();
+    let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0).max(properties);
     if longest > usize::from(u16::MAX) {
         let text =
             format!("a text of the message has {longest} bytes, a record takes {}", u16::MAX);
@@ -81,7 +87,8 @@ pub(crate) fn size(message: &Message<'_>) -> Result<usize, Error> {
     let options =
         usize::from(message.sent_at.is_some()) + usize::from(message.replayed_at.is_some());
     let texts: usize = texts.iter().map(|text| text.len()).sum();
-    let size = (HEADER_BYTES + 8 * options + texts).saturating_add(message.payload.len());
+    let before = HEADER_BYTES + 8 * options + texts + properties;
+    let size = before.saturating_add(message.payload.len());
     if size > limit::RECORD_BYTES_MAX {
         let text =
             format!("the record has {size} bytes, the log takes {}", limit::RECORD_BYTES_MAX);
@@ -107,8 +114,11 @@ pub(crate) fn encode(
     buffer.put_u8(message.source as u8);
     let sent = if message.sent_at.is_some() { HAS_SENT_AT } else { 0 };
     let replayed = if message.replayed_at.is_some() { HAS_REPLAYED_AT } else { 0 };
-    buffer.put_u8(sent | replayed);
-    buffer.put_u16_le(0);
+    let envelope = &message.envelope;
+    let qos = envelope.qos.min(QOS_MAX) << QOS_SHIFT;
+    let retained = if envelope.is_retained { IS_RETAINED } else { 0 };
+    buffer.put_u8(sent | replayed | qos | retained);
+    buffer.put_u16_le(u16::try_from(envelope.properties.len()).unwrap_or(u16::MAX));
     buffer.put_u64_le(offset);
     buffer.put_i64_le(message.received_at.0);
     buffer.put_i64_le(message.connected_at.0);
@@ -122,6 +132,7 @@ pub(crate) fn encode(
     for text in texts {
         buffer.put_slice(text.as_bytes());
     }
+    buffer.put_slice(envelope.properties);
     buffer.put_slice(message.payload);
     let checksum = buffer
         .get(start + CHECKED_FROM..)
@@ -139,15 +150,21 @@ fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
 fn claimed_length(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     let length = usize::try_from(u32::from_le_bytes(field(header, 8))).ok()?;
     let flags = field::<1>(header, 13)[0];
-    let texts: usize =
-        [40, 42, 44, 46].map(|at| usize::from(u16::from_le_bytes(field(header, at)))).iter().sum();
+    let texts: usize = [14, 40, 42, 44, 46]
+        .map(|at| usize::from(u16::from_le_bytes(field(header, at))))
+        .iter()
+        .sum();
     let options = 8 * usize::try_from((flags & 3).count_ones()).ok()?;
     let is_known = header.starts_with(&MAGIC)
-        && flags <= 3
-        && field::<2>(header, 14) == [0, 0]
+        && flags <= FLAGS_MAX
+        && qos(flags) <= QOS_MAX
         && Source::from_number(field::<1>(header, 12)[0]).is_some();
     (is_known && (HEADER_BYTES + options + texts..=limit::RECORD_BYTES_MAX).contains(&length))
         .then_some(length)
+}
+
+fn qos(flags: u8) -> u8 {
+    (flags >> QOS_SHIFT) & 3
 }
 
 /// Checks whether a record of that segment begins here.
@@ -188,6 +205,7 @@ pub(crate) fn decode(bytes: &mut Bytes) -> Option<(Record, usize)> {
         length => rest.split_to(usize::from(length)),
     };
     let (device, topic, content_type, origin) = (text(40), text(42), text(44), text(46));
+    let properties = text(14);
     let record = Record {
         offset: Offset(u64::from_le_bytes(field(&header, 16))),
         source: Source::from_number(field::<1>(&header, 12)[0])?,
@@ -199,6 +217,9 @@ pub(crate) fn decode(bytes: &mut Bytes) -> Option<(Record, usize)> {
         topic,
         content_type,
         origin,
+        qos: qos(flags),
+        is_retained: flags & IS_RETAINED != 0,
+        properties,
         payload: rest,
     };
     Some((record, length))
@@ -207,6 +228,7 @@ pub(crate) fn decode(bytes: &mut Bytes) -> Option<(Record, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axle_domain::Envelope;
 
     const MESSAGE: Message<'static> = Message {
         source: Source::Replay,
@@ -219,6 +241,7 @@ mod tests {
         sent_at: Some(Timestamp(i64::MIN)),
         replayed_at: None,
         origin: "q-9",
+        envelope: Envelope { qos: 2, is_retained: true, properties: b"\x01\x01" },
     };
 
     fn encoded(segment_id: u64) -> BytesMut {

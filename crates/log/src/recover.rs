@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::disk::{Disk, read_full, write_all};
 use crate::record;
 use crate::scan::{Scan, Step};
-use crate::segment::{self, DamagedRange, HEADER_BYTES, Header, Segment};
+use crate::segment::{self, DamagedRange, HEADER_BYTES, Header, Segment, VERSION};
 use crate::settings::LogSettings;
 use crate::survey::{self, Found, Walked};
 use crate::writer::{self, DOUBT_NAME};
@@ -67,7 +67,7 @@ pub(crate) fn open(
     let mut lock = Lock::take(&dir.join(LOCK_NAME))?;
     let found = survey::list(disk, dir, true)?;
     let recovered = match found.split_last() {
-        Some((last, sealed)) => reopen(disk, dir, sealed, last)?,
+        Some((last, sealed)) => reopen(disk, dir, settings, (sealed, last))?,
         None if lock.was_held_before => {
             let text = format!(
                 "{} had a log and all its segments are gone; restore them, or delete the file \
@@ -91,7 +91,7 @@ fn begin(disk: &dyn Disk, dir: &Path, settings: &LogSettings) -> Result<Opened, 
         disk.sync_folder(parent).map_err(failed)?;
     }
     let id = (settings.segment_id)(0);
-    let header = Header { id, base: 0, previous_id: 0, previous_base: 0 };
+    let header = Header { version: VERSION, id, base: 0, previous_id: 0, previous_base: 0 };
     let (segment, allocated) = writer::create(disk, dir, &header, settings).map_err(failed)?;
     let active = Arc::new(segment);
     let report = Recovery {
@@ -108,7 +108,12 @@ fn begin(disk: &dyn Disk, dir: &Path, settings: &LogSettings) -> Result<Opened, 
     Ok((vec![Arc::clone(&active)], active, allocated, None, report))
 }
 
-fn reopen(disk: &dyn Disk, dir: &Path, sealed: &[Found], last: &Found) -> Result<Opened, Error> {
+fn reopen(
+    disk: &dyn Disk,
+    dir: &Path,
+    settings: &LogSettings,
+    (sealed, last): (&[Found], &Found),
+) -> Result<Opened, Error> {
     let bases = sealed.iter().chain([last]).map(|found| found.header.base).skip(1);
     let mut segments = Vec::with_capacity(sealed.len() + 1);
     for (found, next) in sealed.iter().zip(bases) {
@@ -130,7 +135,14 @@ fn reopen(disk: &dyn Disk, dir: &Path, sealed: &[Found], last: &Found) -> Result
         disk.remove(&doubt).map_err(|error| segment::failed("delete", &doubt, error))?;
     }
     let file = Arc::clone(&last.file);
-    let active = Segment::new(last.header, last.path.clone(), file, (seen.end, seen.next));
+    let mut active = Segment::new(last.header, last.path.clone(), file, (seen.end, seen.next));
+    let mut allocated = last.length;
+    if last.header.version < VERSION && seen.end == HEADER_BYTES as u64 {
+        // Without a record yet: the next one may be of a kind that its version does not know.
+        let header = Header { version: VERSION, ..last.header };
+        (active, allocated) = writer::create(disk, dir, &header, settings)
+            .map_err(|error| segment::failed("begin anew", &last.path, error))?;
+    }
     active.mark(seen.marks);
     if let Some(oldest) = seen.oldest {
         active.oldest.get_or_init(|| oldest);
@@ -148,7 +160,7 @@ fn reopen(disk: &dyn Disk, dir: &Path, sealed: &[Found], last: &Found) -> Result
         damaged: seen.damaged,
         was_in_doubt,
     };
-    Ok((segments, active, last.length, seen.newest, report))
+    Ok((segments, active, allocated, seen.newest, report))
 }
 
 /// When the first record of a segment came; `None` where it cannot be read.

@@ -196,6 +196,7 @@ mod tests {
             sent_at: None,
             replayed_at: None,
             origin: "",
+            envelope: axle_domain::Envelope::default(),
         };
         let mut bytes = BytesMut::new();
         for offset in offsets {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  magic          "AXLELOG1"
-//!  8  version        u32, 1
+//!  8  version        u32, 1 or 2
 //! 12  header_bytes   u32, 64
 //! 16  id             u64, random: the seed of every record's checksum
 //! 24  base           u64, offset of the first record
@@ -34,7 +34,8 @@ pub(crate) const HEADER_BYTES: usize = 64;
 /// Where the next segment grows up until it has its name.
 pub(crate) const UNFINISHED_NAME: &str = "next.unfinished";
 const MAGIC: &[u8; 8] = b"AXLELOG1";
-const VERSION: u32 = 1;
+/// What is written. Version 1 had records without an envelope; otherwise they are the same.
+pub(crate) const VERSION: u32 = 2;
 const CHECKED_BYTES: usize = 60;
 const SUFFIX: &str = ".axlelog";
 /// Distance of the marks by which a reader finds its place.
@@ -43,6 +44,8 @@ pub(crate) const MARK_EVERY_BYTES: u64 = 64 * 1024;
 /// Who a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Its format: a segment gets no records that readers of its version do not know.
+    pub(crate) version: u32,
     /// Its identity.
     pub(crate) id: u64,
     /// Offset of its first record.
@@ -63,7 +66,7 @@ impl Header {
     pub(crate) fn encode(&self) -> BytesMut {
         let mut bytes = BytesMut::with_capacity(HEADER_BYTES);
         bytes.put_slice(MAGIC);
-        bytes.put_u32_le(VERSION);
+        bytes.put_u32_le(self.version);
         bytes.put_u32_le(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
         for number in [self.id, self.base, self.previous_id, self.previous_base] {
             bytes.put_u64_le(number);
@@ -107,7 +110,7 @@ impl Header {
             return Err(Error::new(Kind::Invalid, "log.version_newer", text));
         }
         let (checked, checksum) = bytes.split_at(CHECKED_BYTES);
-        if version != VERSION || checksum != crc32c::crc32c(checked).to_le_bytes() {
+        if version == 0 || checksum != crc32c::crc32c(checked).to_le_bytes() {
             return Err(damaged("the checksum of the header is wrong"));
         }
         let number = |at: usize| {
@@ -115,6 +118,7 @@ impl Header {
             bytes.map_or(0, u64::from_le_bytes)
         };
         let header = Self {
+            version,
             id: number(16),
             base: number(24),
             previous_id: number(32),

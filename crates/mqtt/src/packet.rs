@@ -7,6 +7,7 @@ pub(crate) mod connect;
 #[cfg(test)]
 mod differential;
 pub(crate) mod disconnect;
+pub(crate) mod forward;
 pub(crate) mod header;
 pub(crate) mod property;
 pub(crate) mod publish;

@@ -8,8 +8,8 @@ mod upward;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axle_app::{App, Publisher};
-use axle_domain::{ApplicationName, DeviceId, Kind, limit};
+use axle_app::{App, Content, Publisher};
+use axle_domain::{ApplicationName, DeviceId, Envelope, Kind, limit};
 use tokio_util::task::TaskTracker;
 
 use crate::journal::Why;
@@ -294,10 +294,14 @@ impl Session {
         if self.link.application.as_ref().is_some_and(is_gone) {
             return;
         }
+        let content = Content {
+            topic: &will.topic,
+            content_type: &will.content_type,
+            payload: &will.payload,
+            envelope: Envelope::default(),
+        };
         for _ in 0..2 {
-            let sent =
-                app.ingest.publish(&self.publisher, &will.topic, &will.content_type, &will.payload);
-            match sent {
+            match app.ingest.publish(&self.publisher, &content) {
                 Err(error) if error.kind == Kind::Busy => {
                     let wait = crate::goodbye::TIME_MAX;
                     if tokio::time::timeout(wait, app.ingest.room()).await.is_err() {

@@ -1,6 +1,6 @@
 //! What each payload becomes: rows, or a reason.
 
-use axle_domain::{Message, Offset, Schemas, Source, TimeQuality, Timestamp, Value};
+use axle_domain::{Envelope, Message, Offset, Schemas, Source, TimeQuality, Timestamp, Value};
 
 use super::{Decoded, decode};
 
@@ -18,6 +18,7 @@ fn message<'a>(stream: &'a str, content_type: &'a str, payload: &'a [u8]) -> Mes
         sent_at: None,
         replayed_at: None,
         origin: "",
+        envelope: Envelope::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use axle_domain::OwnedValue;
 use axle_domain::port::Counters;
 
-use crate::world::{World, device};
+use crate::world::{World, content, device};
 
 async fn latest(world: &World, id: &str) -> Vec<String> {
     let principal = world.principal(&["admin"]).await;
@@ -70,7 +70,7 @@ async fn the_law_of_the_door_holds() {
         connected_at: crate::world::NOW,
         rights: axle_app::Rights::OwnTree,
     };
-    let error = world.app.ingest.publish(&foreign, "v1/d/b-2/t/ride", "", b"{}").unwrap_err();
+    let error = world.app.ingest.publish(&foreign, &content("v1/d/b-2/t/ride", b"{}")).unwrap_err();
     assert_eq!(error.code, "topic.denied");
     world.settle().await;
     let counters = world.app.counters().await.unwrap();

@@ -170,7 +170,7 @@ impl World {
     pub(crate) fn publish(&self, device_id: &str, topic: &str, payload: &str) {
         let publisher =
             Publisher { device: device(device_id), connected_at: NOW, rights: Rights::OwnTree };
-        self.app.ingest.publish(&publisher, topic, "", payload.as_bytes()).unwrap();
+        self.app.ingest.publish(&publisher, &content(topic, payload.as_bytes())).unwrap();
     }
 
     /// Waits until everything that is in the log is shown.
@@ -191,4 +191,10 @@ impl World {
 
 pub(crate) fn device(id: &str) -> DeviceId {
     DeviceId::parse(id).unwrap()
+}
+
+/// What a device publishes when it says nothing but topic and payload.
+pub(crate) fn content<'a>(topic: &'a str, payload: &'a [u8]) -> axle_app::Content<'a> {
+    let envelope = axle_domain::Envelope::default();
+    axle_app::Content { topic, content_type: "", payload, envelope }
 }

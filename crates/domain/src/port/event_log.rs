@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Error, LatencyCounts, Message, Offset, Source, Timestamp};
+use crate::{Envelope, Error, LatencyCounts, Message, Offset, Source, Timestamp};
 
 /// What the log holds.
 ///
@@ -59,6 +59,12 @@ pub struct Record {
     pub content_type: Bytes,
     /// UTF-8, see [`Message::origin`].
     pub origin: Bytes,
+    /// See [`Envelope::qos`].
+    pub qos: u8,
+    /// See [`Envelope::is_retained`].
+    pub is_retained: bool,
+    /// See [`Envelope::properties`].
+    pub properties: Bytes,
     /// See [`Message::payload`].
     pub payload: Bytes,
 }
@@ -79,6 +85,11 @@ impl Record {
             sent_at: self.sent_at,
             replayed_at: self.replayed_at,
             origin: text(&self.origin),
+            envelope: Envelope {
+                qos: self.qos,
+                is_retained: self.is_retained,
+                properties: &self.properties,
+            },
         }
     }
 }

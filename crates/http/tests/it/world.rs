@@ -332,7 +332,13 @@ impl World {
         let device = device(device_id);
         let topic = format!("v1/d/{device}/t/{stream}");
         let publisher = Publisher { device, connected_at: NOW, rights: Rights::OwnTree };
-        self.app.ingest.publish(&publisher, &topic, "", payload.as_bytes()).unwrap();
+        let content = axle_app::Content {
+            topic: &topic,
+            content_type: "",
+            payload: payload.as_bytes(),
+            envelope: axle_domain::Envelope::default(),
+        };
+        self.app.ingest.publish(&publisher, &content).unwrap();
     }
 
     pub(crate) fn log_len(&self) -> u64 {

@@ -204,11 +204,11 @@ async fn a_header_that_cannot_be_read_is_never_taken_for_an_empty_log() {
 async fn a_newer_format_is_refused_before_anything_is_touched() {
     let dir = written(3, 1000).await;
     let path = segments(dir.path()).remove(0);
-    overwrite(&path, 8, &2_u32.to_le_bytes());
+    overwrite(&path, 8, &3_u32.to_le_bytes());
     let before = std::fs::read(&path).unwrap();
     let error = open_error(dir.path());
     assert_eq!((error.kind, error.code), (Kind::Invalid, "log.version_newer"));
-    assert!(error.message.contains("version 2"), "{error}");
+    assert!(error.message.contains("version 3"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 

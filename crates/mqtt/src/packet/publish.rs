@@ -1,6 +1,7 @@
 //! PUBLISH and PUBACK: what most of the traffic is, read without a copy.
 
 use super::Version;
+use super::forward;
 use super::header::Header;
 use super::property::{self, Properties, Value};
 use super::reader::Reader;
@@ -24,6 +25,8 @@ pub(crate) struct Publish<'a> {
     pub(crate) content_type: &'a str,
     /// Whether the payload is said to be UTF-8.
     pub(crate) is_text: bool,
+    /// Whether there are properties that subscribers get back, beside the content type.
+    pub(crate) has_kept: bool,
     /// The properties as they stand there.
     pub(crate) properties: &'a [u8],
     /// The message.
@@ -48,6 +51,7 @@ pub(crate) fn read<'a>(
         alias: 0,
         content_type: "",
         is_text: false,
+        has_kept: false,
         properties: &[],
         payload: &[],
     };
@@ -68,6 +72,7 @@ pub(crate) fn read<'a>(
 fn read_properties(publish: &mut Publish<'_>) -> Result<(), Refusal> {
     let mut properties = Properties::of(publish.properties);
     while let Some((id, value)) = properties.next()? {
+        publish.has_kept |= forward::is_kept(id);
         match (id, value) {
             (property::PAYLOAD_FORMAT, Value::Flag(is_text)) => publish.is_text = is_text,
             (property::CONTENT_TYPE, Value::Text(text)) => publish.content_type = text,

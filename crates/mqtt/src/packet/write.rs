@@ -189,7 +189,7 @@ fn put_number(out: &mut Vec<u8>, id: u8, number: u16) {
 }
 
 /// Text of at most 65535 bytes; what is longer never gets here.
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axle_domain::{Error, Kind, Offset, limit};
+use axle_app::Content;
+use axle_domain::{Envelope, Error, Kind, Offset, limit};
 use bytes::Bytes;
 
 use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
 use crate::packet::Version;
+use crate::packet::forward;
 use crate::packet::header::Header;
-use crate::packet::property::{self, Properties};
 use crate::packet::publish::{self, Publish};
 use crate::packet::refusal::Refusal;
 use crate::packet::write;
@@ -117,18 +118,24 @@ impl Session {
             self.shared.app.ingest.count_rejected(1);
             return Ok(self.refuse(publish, Refused::PayloadFormat, out));
         }
-        let sent = self.shared.app.ingest.publish(
-            &self.publisher,
-            publish.topic,
-            publish.content_type,
-            publish.payload,
-        );
+        let kept = if publish.has_kept { forward::kept(publish.properties) } else { Vec::new() };
+        let content = Content {
+            topic: publish.topic,
+            content_type: publish.content_type,
+            payload: publish.payload,
+            envelope: Envelope {
+                qos: publish.qos,
+                is_retained: publish.is_retained,
+                properties: &kept,
+            },
+        };
+        let sent = self.shared.app.ingest.publish(&self.publisher, &content);
         let offset = match sent {
             Ok(offset) => offset,
             Err(error) => return self.not_taken(publish, &error, out),
         };
         self.published += 1;
-        let routed = self.routed(publish);
+        let routed = self.routed(&content);
         if publish.packet_id != 0 || routed.is_some() {
             self.unacknowledged += usize::from(publish.packet_id != 0);
             let packet_id = publish.packet_id;
@@ -191,22 +198,17 @@ impl Session {
     }
 
     /// A copy for the local tools, where there are any and the message is not a retry of ours.
-    fn routed(&self, publish: &Publish<'_>) -> Option<Box<Routed>> {
+    fn routed(&self, content: &Content<'_>) -> Option<Box<Routed>> {
         if !self.shared.sessions.has_tool_subscriptions() {
             return None;
         }
-        let mut properties = Properties::of(publish.properties);
-        let mut kept = Vec::new();
-        while let Ok(Some((id, _, bytes))) = properties.next_raw() {
-            if id != property::TOPIC_ALIAS {
-                kept.extend_from_slice(bytes);
-            }
-        }
+        let kept = forward::aged(content.envelope.properties, 0)?;
+        let properties = forward::restored(content.content_type, &kept);
         Some(Box::new(Routed {
-            topic: Arc::from(publish.topic),
-            payload: Bytes::copy_from_slice(publish.payload),
-            properties: Bytes::from(kept),
-            qos: publish.qos.min(1),
+            topic: Arc::from(content.topic),
+            payload: Bytes::copy_from_slice(content.payload),
+            properties: Bytes::from(properties),
+            qos: content.envelope.qos.min(1),
         }))
     }
 

@@ -77,6 +77,9 @@ pub async fn reads_in_order_byte_for_byte_as_appended(log: &dyn EventLog) {
         replayed_at: Some(axle_domain::Timestamp(i64::MAX)),
         source: axle_domain::Source::Replay,
         payload: (0..=255).collect::<Vec<u8>>().into(),
+        qos: 2,
+        is_retained: true,
+        properties: b"\x02\0\0\0\x3c".to_vec().into(),
         ..OwnedMessage::numbered(300, 0)
     };
     let offset = log.append(&special.borrow()).unwrap();

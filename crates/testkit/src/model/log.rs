@@ -1,7 +1,7 @@
 //! A log is a `Vec` of messages; the offset is the index.
 
 use axle_domain::port::Record;
-use axle_domain::{Message, Source, Timestamp};
+use axle_domain::{Envelope, Message, Source, Timestamp};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -28,6 +28,12 @@ pub struct OwnedMessage {
     pub replayed_at: Option<Timestamp>,
     /// How it is recognised.
     pub origin: String,
+    /// The QoS of its publisher.
+    pub qos: u8,
+    /// Whether it is to be retained.
+    pub is_retained: bool,
+    /// Its MQTT 5 properties.
+    pub properties: Bytes,
 }
 
 impl OwnedMessage {
@@ -49,6 +55,9 @@ impl OwnedMessage {
             sent_at: None,
             replayed_at: None,
             origin: String::new(),
+            qos: 0,
+            is_retained: false,
+            properties: Bytes::new(),
         }
     }
 
@@ -67,6 +76,9 @@ impl OwnedMessage {
             sent_at: message.sent_at,
             replayed_at: message.replayed_at,
             origin: message.origin.to_owned(),
+            qos: message.envelope.qos,
+            is_retained: message.envelope.is_retained,
+            properties: Bytes::copy_from_slice(message.envelope.properties),
         }
     }
 
@@ -84,6 +96,11 @@ impl OwnedMessage {
             sent_at: self.sent_at,
             replayed_at: self.replayed_at,
             origin: &self.origin,
+            envelope: Envelope {
+                qos: self.qos,
+                is_retained: self.is_retained,
+                properties: &self.properties,
+            },
         }
     }
 }
@@ -98,16 +115,22 @@ pub fn message(payload_bytes_max: usize) -> impl Strategy<Value = OwnedMessage> 
     });
     let texts = ("[a-z0-9-]{0,12}", "[a-zü/]{0,20}", "[a-z/]{0,10}", "[a-z0-9]{0,8}");
     let times = (any::<i64>(), any::<i64>(), any::<Option<i64>>(), any::<Option<i64>>());
-    (source, texts, payload, times).prop_map(|(source, texts, payload, times)| OwnedMessage {
-        source,
-        device: texts.0,
-        topic: texts.1,
-        content_type: texts.2,
-        payload: payload.into(),
-        received_at: Timestamp(times.0),
-        connected_at: Timestamp(times.1),
-        sent_at: times.2.map(Timestamp),
-        replayed_at: times.3.map(Timestamp),
-        origin: texts.3,
-    })
+    let envelopes = (0..=2_u8, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..20));
+    (source, texts, payload, times, envelopes).prop_map(
+        |(source, texts, payload, times, envelope)| OwnedMessage {
+            source,
+            device: texts.0,
+            topic: texts.1,
+            content_type: texts.2,
+            payload: payload.into(),
+            received_at: Timestamp(times.0),
+            connected_at: Timestamp(times.1),
+            sent_at: times.2.map(Timestamp),
+            replayed_at: times.3.map(Timestamp),
+            origin: texts.3,
+            qos: envelope.0,
+            is_retained: envelope.1,
+            properties: envelope.2.into(),
+        },
+    )
 }

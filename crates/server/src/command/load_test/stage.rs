@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axle_app::decode::{Decoded, decode};
 use axle_domain::port::{EventLog, TelemetryStore};
-use axle_domain::{Error, Message, Offset, RowBatch, Schemas, Source, Timestamp};
+use axle_domain::{Envelope, Error, Message, Offset, RowBatch, Schemas, Source, Timestamp};
 use axle_log::{EmbeddedLog, LogSettings};
 use axle_store::{ColumnarStore, StoreSettings};
 use serde_json::{Value, json};
@@ -149,6 +149,7 @@ fn message_of<'a>(device: &'a str, topic: &'a str, payload: &'a str) -> Message<
         sent_at: None,
         replayed_at: None,
         origin: "",
+        envelope: Envelope::default(),
     }
 }
 
