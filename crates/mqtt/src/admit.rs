@@ -493,10 +493,7 @@ fn client_id(connect: &Connect<'_>, name: Option<&str>) -> Result<Arc<str>, Refu
 fn will(connect: &Connect<'_>, publisher: &Publisher) -> Result<Option<Box<Will>>, Refusal> {
     let Some(will) = &connect.will else { return Ok(None) };
     if connect.version == Version::V5 {
-        // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
-        if will.qos == 2 {
-            return Err(Refusal::QOS);
-        }
+        // [MQTT-3.2.2-13]
         if will.is_retained {
             return Err(Refusal::RETAIN);
         }
@@ -508,6 +505,7 @@ fn will(connect: &Connect<'_>, publisher: &Publisher) -> Result<Option<Box<Will>
         topic: Box::from(will.topic),
         content_type: Box::from(will.content_type),
         payload: Box::from(will.payload),
+        qos: will.qos,
     })))
 }
 

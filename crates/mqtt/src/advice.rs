@@ -23,7 +23,6 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
         Refusal::WILL_DENIED => {
             "Give the will a topic of the device's own tree, such as v1/d/{device}/e/offline."
         }
-        Refusal::QOS => "Publish with QoS 1 or 0.",
         Refusal::RETAIN => "Publish without the retain flag.",
         Refusal::TOO_LARGE => "Send smaller packets; GET /api/v1/limits lists the limits.",
         Refusal::PROPERTIES_LARGE | Refusal::PROPERTIES_MANY => "Send fewer or shorter properties.",

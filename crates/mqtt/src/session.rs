@@ -2,6 +2,7 @@
 //! subscriptions, and messages down. Knows no socket; writes into a buffer.
 
 mod downward;
+mod received;
 mod subscription;
 mod upward;
 
@@ -22,6 +23,7 @@ use crate::sessions::Sessions;
 use crate::settings::Settings;
 
 use downward::Downward;
+use received::Received;
 use upward::Pending;
 pub(crate) use upward::Waiting;
 
@@ -42,6 +44,8 @@ pub(crate) struct Will {
     pub(crate) topic: Box<str>,
     pub(crate) content_type: Box<str>,
     pub(crate) payload: Box<[u8]>,
+    /// 0, 1 or 2.
+    pub(crate) qos: u8,
 }
 
 /// What follows from a packet.
@@ -126,8 +130,10 @@ pub(crate) struct Session {
     publisher: Publisher,
     /// Publishes that are not durable yet, and refusals that wait for their turn among them.
     pending: VecDeque<Pending>,
-    /// Publishes at QoS 1 among them.
+    /// Publishes at QoS 1 and refusals among them.
     unacknowledged: usize,
+    /// Publishes at QoS 2 that the client has not released.
+    received: Received,
     down: Downward,
     /// Topics by alias, from 1; empty ones are not set.
     aliases: Vec<Box<str>>,
@@ -186,6 +192,7 @@ impl Session {
             publisher: of.publisher,
             pending: VecDeque::new(),
             unacknowledged: 0,
+            received: Received::default(),
             down: Downward::new(of.receive_max),
             aliases: Vec::new(),
             wants_reasons: of.wants_reasons,
@@ -244,19 +251,6 @@ impl Session {
         Ok(Flow::Next)
     }
 
-    /// We take no publish at QoS 2, so no packet id that a client releases is known.
-    fn handle_pubrel(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        const NOT_FOUND: u8 = 0x92;
-        let (packet_id, _) = publish::read_ack(body, self.version())?;
-        match self.version() {
-            Version::V3 => Err(Refusal::PROTOCOL),
-            Version::V5 => {
-                write::put_ack_refusal(out, 0x70, packet_id, NOT_FOUND, "");
-                Ok(())
-            }
-        }
-    }
-
     /// Gives the place among the live connections back.
     pub(crate) fn leave(&mut self) {
         self.place = None;
@@ -298,7 +292,7 @@ impl Session {
             topic: &will.topic,
             content_type: &will.content_type,
             payload: &will.payload,
-            envelope: Envelope::default(),
+            envelope: Envelope { qos: will.qos, ..Envelope::default() },
         };
         for _ in 0..2 {
             match app.ingest.publish(&self.publisher, &content) {

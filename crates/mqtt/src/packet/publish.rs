@@ -95,8 +95,23 @@ fn read_properties(publish: &mut Publish<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads the body of a PUBACK, PUBREC, PUBREL or PUBCOMP packet: packet id and reason code.
+/// Reads the body of a PUBACK or PUBREC packet: packet id and reason code.
 pub(crate) fn read_ack(body: &[u8], version: Version) -> Result<(u16, u8), Refusal> {
+    read_code(body, version, |code| {
+        matches!(code, 0 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
+    })
+}
+
+/// Reads the body of a PUBREL or PUBCOMP packet: packet id and reason code.
+pub(crate) fn read_completion(body: &[u8], version: Version) -> Result<(u16, u8), Refusal> {
+    read_code(body, version, |code| matches!(code, 0 | 0x92))
+}
+
+fn read_code(
+    body: &[u8],
+    version: Version,
+    is_allowed: impl Fn(u8) -> bool,
+) -> Result<(u16, u8), Refusal> {
     let mut reader = Reader::new(body);
     let packet_id = reader.packet_id()?;
     if version == Version::V3 || reader.is_empty() {
@@ -104,8 +119,7 @@ pub(crate) fn read_ack(body: &[u8], version: Version) -> Result<(u16, u8), Refus
         return Ok((packet_id, 0));
     }
     let code = reader.u8()?;
-    // 0x92 is of PUBREL and PUBCOMP, which belong to a QoS that nobody is granted.
-    if !matches!(code, 0 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99) {
+    if !is_allowed(code) {
         return Err(Refusal::MALFORMED);
     }
     if !reader.is_empty() {

@@ -56,7 +56,6 @@ refusals! {
     TOPIC = 0x90, "topic", "a topic name has 1 to 256 bytes and no +, # or U+0000";
     TOPIC_DEEP = 0x90, "topic_too_deep", "a topic name has at most 16 levels";
     ALIAS = 0x94, "topic_alias", "the topic alias is 0, above the maximum or not known";
-    QOS = 0x9b, "qos", "QoS 2 is not supported";
     RETAIN = 0x9a, "retain", "retained messages are not supported";
     RECEIVE_MAXIMUM = 0x93, "receive_maximum", "more publishes in flight than the Receive Maximum";
     PAYLOAD_FORMAT = 0x99, "payload_format", "the payload is not UTF-8 as its format indicator says";

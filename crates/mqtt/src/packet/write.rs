@@ -37,7 +37,7 @@ pub(crate) fn put_connack_welcome(out: &mut Vec<u8>, version: Version, welcome: 
         properties.extend_from_slice(&0_u32.to_be_bytes());
     }
     put_number(&mut properties, property::RECEIVE_MAXIMUM, welcome.receive_max);
-    properties.extend_from_slice(&[property::MAXIMUM_QOS, 1, property::RETAIN_AVAILABLE, 0]);
+    properties.extend_from_slice(&[property::RETAIN_AVAILABLE, 0]);
     properties.push(property::MAXIMUM_PACKET_SIZE);
     properties.extend_from_slice(&welcome.packet_bytes_max.to_be_bytes());
     if let Some(client_id) = welcome.assigned_client_id {
@@ -88,7 +88,16 @@ pub(crate) fn put_puback(out: &mut Vec<u8>, packet_id: u16) {
     out.extend_from_slice(&[0x40, 2, high, low]);
 }
 
-/// PUBACK (0x40) or PUBCOMP (0x70) of MQTT 5 with a code other than success.
+/// An acknowledgement without a reason string; `code` is for MQTT 5 alone, and 0 for success.
+pub(crate) fn put_ack(out: &mut Vec<u8>, first: u8, packet_id: u16, code: u8) {
+    let [high, low] = packet_id.to_be_bytes();
+    match code {
+        0 => out.extend_from_slice(&[first, 2, high, low]),
+        code => out.extend_from_slice(&[first, 3, high, low, code]),
+    }
+}
+
+/// PUBACK (0x40) or PUBREC (0x50) of MQTT 5 with a code other than success.
 pub(crate) fn put_ack_refusal(
     out: &mut Vec<u8>,
     first: u8,

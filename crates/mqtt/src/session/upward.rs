@@ -8,6 +8,7 @@ use axle_app::Content;
 use axle_domain::{Envelope, Error, Kind, Offset, limit};
 use bytes::Bytes;
 
+use super::received::PUBREC;
 use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
 use crate::packet::Version;
 use crate::packet::forward;
@@ -17,12 +18,17 @@ use crate::packet::refusal::Refusal;
 use crate::packet::write;
 use crate::sessions::Routed;
 
+/// First byte of PUBACK.
+const PUBACK: u8 = 0x40;
+
 /// A publish that waits for the commit.
 pub(crate) struct Pending {
     /// Its record; for a refusal that of the publish before it.
     offset: Offset,
     /// 0 at QoS 0.
     packet_id: u16,
+    /// 0, 1 or 2: how it is acknowledged.
+    qos: u8,
     /// Why it was refused, if it was.
     refusal: Option<Refused>,
     /// For the local tools that asked for it.
@@ -59,7 +65,7 @@ impl Session {
     ) -> Result<Flow, End> {
         let publish = publish::read(header, body, self.version())?;
         self.check_promises(&publish)?;
-        if publish.qos > 0 && self.unacknowledged >= limit::PENDING_PUBLISHES_MAX {
+        if publish.qos > 0 && self.is_window_full(&publish) {
             // [MQTT-3.3.4-9]; 3.1.1 knows no Receive Maximum and waits.
             return match self.version() {
                 Version::V5 => Err(Refusal::RECEIVE_MAXIMUM.into()),
@@ -80,12 +86,19 @@ impl Session {
         self.take_publish(&publish, out)
     }
 
+    /// Whether the client has as many publishes in flight as it may. At QoS 2 they are until it
+    /// has released them; of 3.1.1, which was told no number, only those that wait for the log.
+    fn is_window_full(&self, publish: &Publish<'_>) -> bool {
+        let released_last = match self.version() {
+            Version::V5 if self.received.contains(publish.packet_id) => return false,
+            Version::V5 => self.received.count(),
+            Version::V3 => 0,
+        };
+        self.unacknowledged + released_last >= limit::PENDING_PUBLISHES_MAX
+    }
+
     /// What CONNACK said that we do not do.
     fn check_promises(&self, publish: &Publish<'_>) -> Result<(), Refusal> {
-        // [MQTT-3.2.2-11]; 3.1.1 can only be closed.
-        if publish.qos == 2 {
-            return Err(Refusal::QOS);
-        }
         // [MQTT-3.2.2-14]; to 3.1.1 nothing was said, and its message counts all the same.
         if publish.is_retained && self.version() == Version::V5 {
             return Err(Refusal::RETAIN);
@@ -113,6 +126,12 @@ impl Session {
     }
 
     fn take_publish(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) -> Result<Flow, End> {
+        // [MQTT-4.3.3-10]: whatever it says now, it was taken already.
+        if publish.qos == 2 && self.received.contains(publish.packet_id) {
+            self.published += 1;
+            self.acknowledge_in_turn(publish, None, out);
+            return Ok(Flow::Next);
+        }
         // [MQTT-3.3.2-4]
         if publish.is_text && std::str::from_utf8(publish.payload).is_err() {
             self.shared.app.ingest.count_rejected(1);
@@ -137,9 +156,12 @@ impl Session {
         self.published += 1;
         let routed = self.routed(&content);
         if publish.packet_id != 0 || routed.is_some() {
-            self.unacknowledged += usize::from(publish.packet_id != 0);
-            let packet_id = publish.packet_id;
-            self.pending.push_back(Pending { offset, packet_id, refusal: None, routed });
+            let (packet_id, qos) = (publish.packet_id, publish.qos);
+            self.unacknowledged += usize::from(qos == 1);
+            if qos == 2 {
+                self.received.insert(packet_id);
+            }
+            self.pending.push_back(Pending { offset, packet_id, qos, refusal: None, routed });
         }
         Ok(Flow::Next)
     }
@@ -178,23 +200,35 @@ impl Session {
 
     /// Acknowledges with an error, after the publishes before it.
     fn refuse(&mut self, publish: &Publish<'_>, refused: Refused, out: &mut Vec<u8>) -> Flow {
-        if publish.packet_id == 0 {
-            return Flow::Next;
+        if publish.packet_id != 0 {
+            self.unacknowledged += 1;
+            self.acknowledge_in_turn(publish, Some(refused), out);
         }
+        Flow::Next
+    }
+
+    /// Acknowledges a publish that is no new record, after the publishes before it: one that came
+    /// again is safe when they are.
+    fn acknowledge_in_turn(
+        &mut self,
+        publish: &Publish<'_>,
+        refusal: Option<Refused>,
+        out: &mut Vec<u8>,
+    ) {
+        let (packet_id, qos) = (publish.packet_id, publish.qos);
         let offset = self.pending.back().map(|pending| pending.offset);
-        let pending = Pending {
-            offset: offset.unwrap_or_default(),
-            packet_id: publish.packet_id,
-            refusal: Some(refused),
-            routed: None,
-        };
-        self.unacknowledged += 1;
+        let last = offset.unwrap_or_default();
+        let pending = Pending { offset: last, packet_id, qos, refusal, routed: None };
         if offset.is_none() {
             self.release(pending, out);
         } else {
             self.pending.push_back(pending);
         }
-        Flow::Next
+    }
+
+    /// Whether a publish of this packet id waits to be acknowledged.
+    pub(super) fn has_pending_id(&self, packet_id: u16) -> bool {
+        self.pending.iter().any(|pending| pending.packet_id == packet_id)
     }
 
     /// A copy for the local tools, where there are any and the message is not a retry of ours.
@@ -235,24 +269,28 @@ impl Session {
 
     fn release(&mut self, pending: Pending, out: &mut Vec<u8>) {
         if pending.packet_id != 0 {
-            self.unacknowledged -= 1;
+            let is_counted = pending.qos == 1 || pending.refusal.is_some();
+            self.unacknowledged -= usize::from(is_counted);
             match pending.refusal {
-                None => write::put_puback(out, pending.packet_id),
-                Some(refused) => {
-                    let (code, reason) = refused.code_and_reason();
-                    // [MQTT-3.1.2-29], [MQTT-3.4.2-2]
-                    let reason = if self.wants_reasons && self.link.packet_bytes_max >= 256 {
-                        reason
-                    } else {
-                        ""
-                    };
-                    write::put_ack_refusal(out, 0x40, pending.packet_id, code, reason);
+                None if pending.qos == 2 => {
+                    write::put_ack(out, PUBREC, pending.packet_id, 0);
                 }
+                None => write::put_puback(out, pending.packet_id),
+                Some(refused) => self.put_refusal(&pending, refused, out),
             }
         }
         if let Some(routed) = pending.routed {
             self.shared.sessions.route(self.link.id, &routed);
         }
+    }
+
+    fn put_refusal(&self, pending: &Pending, refused: Refused, out: &mut Vec<u8>) {
+        let (code, reason) = refused.code_and_reason();
+        // [MQTT-3.1.2-29], [MQTT-3.4.2-2]
+        let is_told = self.wants_reasons && self.link.packet_bytes_max >= 256;
+        let reason = if is_told { reason } else { "" };
+        let first = if pending.qos == 2 { PUBREC } else { PUBACK };
+        write::put_ack_refusal(out, first, pending.packet_id, code, reason);
     }
 
     /// Whether publishes wait for a commit.

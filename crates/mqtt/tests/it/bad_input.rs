@@ -231,8 +231,6 @@ fn after_connect() -> Vec<Case> {
         ("M08 PINGREQ with a body", V5, b"\xc0\x01\x00".to_vec(), said(0x81), "length_wrong"),
         ("M09 QoS 3", V5, b"\x36\x03\x00\x01a".to_vec(), said(0x81), "flags"),
         ("M09 DUP at QoS 0", V5, b"\x38\x04\x00\x01a\x00".to_vec(), said(0x81), "flags"),
-        ("QoS 2", V5, b"\x34\x06\x00\x01a\x00\x01\x00".to_vec(), said(0x9b), "qos"),
-        ("QoS 2", V3, b"\x34\x05\x00\x01a\x00\x01".to_vec(), vec![], "qos"),
         ("M14 empty topic", V5, publish_v5(b"", b""), said(0x90), "topic"),
         ("M14 wildcard", V5, publish_v5(b"a/+", b""), said(0x90), "topic"),
         ("M14 NUL", V5, publish_v5(b"a\0", b""), said(0x90), "topic"),

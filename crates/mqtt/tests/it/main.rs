@@ -12,6 +12,7 @@ mod bad_input;
 mod certificates;
 mod client;
 mod commands;
+mod exactly_once;
 mod journal;
 mod proxied;
 mod publishing;

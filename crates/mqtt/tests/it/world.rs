@@ -187,6 +187,11 @@ impl World {
         self.log.read(Offset(0), usize::MAX).await.unwrap()
     }
 
+    /// How many records were appended, durable or not.
+    pub(crate) fn log_length(&self) -> u64 {
+        self.log.bounds().appended.0
+    }
+
     /// Waits until so many records were appended, durable or not.
     pub(crate) async fn records_appended(&self, count: u64) {
         let wait = async {
