@@ -42,8 +42,8 @@ impl Ingest {
     /// sets it aside with its reason.
     ///
     /// # Errors
-    /// `Denied` outside what the publisher may publish to (never retried: acknowledge with a reason code or
-    /// close), `TooLarge`, `Busy` (stop reading, wait for [`Ingest::room`], try again),
+    /// `Denied` outside what the publisher may publish to (never retried: acknowledge with a
+    /// reason code or close), `TooLarge`, `Busy` (stop reading, wait for [`Ingest::room`], try again),
     /// `Unavailable` (the log has failed: acknowledge nothing, close).
     pub fn publish(&self, publisher: &Publisher, content: &Content<'_>) -> Result<Offset, Error> {
         if !publisher.may_publish(content.topic) {

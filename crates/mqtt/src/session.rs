@@ -131,7 +131,7 @@ pub(crate) struct Session {
     /// Publishes that are not durable yet, and refusals that wait for their turn among them.
     pending: VecDeque<Pending>,
     /// Publishes at QoS 1 and refusals among them.
-    unacknowledged: usize,
+    unacknowledged: u16,
     /// Publishes at QoS 2 that the client has not released.
     received: Received,
     down: Downward,

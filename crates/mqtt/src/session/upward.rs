@@ -94,7 +94,7 @@ impl Session {
             Version::V5 => self.received.count(),
             Version::V3 => 0,
         };
-        self.unacknowledged + released_last >= limit::PENDING_PUBLISHES_MAX
+        usize::from(self.unacknowledged) + released_last >= limit::PENDING_PUBLISHES_MAX
     }
 
     /// What CONNACK said that we do not do.
@@ -157,7 +157,7 @@ impl Session {
         let routed = self.routed(&content);
         if publish.packet_id != 0 || routed.is_some() {
             let (packet_id, qos) = (publish.packet_id, publish.qos);
-            self.unacknowledged += usize::from(qos == 1);
+            self.unacknowledged += u16::from(qos == 1);
             if qos == 2 {
                 self.received.insert(packet_id);
             }
@@ -270,7 +270,7 @@ impl Session {
     fn release(&mut self, pending: Pending, out: &mut Vec<u8>) {
         if pending.packet_id != 0 {
             let is_counted = pending.qos == 1 || pending.refusal.is_some();
-            self.unacknowledged -= usize::from(is_counted);
+            self.unacknowledged -= u16::from(is_counted);
             match pending.refusal {
                 None if pending.qos == 2 => {
                     write::put_ack(out, PUBREC, pending.packet_id, 0);
