@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axle_domain::port::{
-    ApplicationStore, CertificateAuthority, Clock, CommandStore, ComponentRegistry,
-    ConnectionJournal, Counters, CredentialStore, DeviceFilter, DeviceLink, DeviceRegistry,
-    EventLog, Machine, ReportedState, SearchIndex, SessionStore, TelemetryStore, TokenStore,
-    UserStore,
+    ApplicationStore, CertificateAuthority, ClientSessionStore, Clock, CommandStore,
+    ComponentRegistry, ConnectionJournal, Counters, CredentialStore, DeviceFilter, DeviceLink,
+    DeviceRegistry, EventLog, Machine, ReportedState, SearchIndex, SessionStore, TelemetryStore,
+    TokenStore, UserStore,
 };
 use axle_domain::{Device, Error, Offset, Schemas};
 
@@ -58,6 +58,8 @@ pub struct Ports {
     pub credentials: Arc<dyn CredentialStore>,
     /// Who has signed in.
     pub sessions: Arc<dyn SessionStore>,
+    /// MQTT sessions that outlive their connection.
+    pub client_sessions: Arc<dyn ClientSessionStore>,
     /// Commands.
     pub commands: Arc<dyn CommandStore>,
     /// What is computed from the log.

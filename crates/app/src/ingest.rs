@@ -19,6 +19,9 @@ pub struct Content<'a> {
     pub payload: &'a [u8],
     /// What was said about its delivery.
     pub envelope: Envelope<'a>,
+    /// See [`Message::origin`]: the client id where the client does not want to hear itself, else
+    /// empty.
+    pub origin: &'a str,
 }
 
 /// The way from the door to the log.
@@ -60,7 +63,7 @@ impl Ingest {
             connected_at: publisher.connected_at,
             sent_at: None,
             replayed_at: None,
-            origin: "",
+            origin: content.origin,
             envelope: content.envelope,
         })
     }

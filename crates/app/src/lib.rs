@@ -10,6 +10,7 @@ mod app;
 mod application;
 mod command;
 mod component;
+mod consumers;
 mod consumption;
 pub mod decode;
 mod device;
@@ -43,6 +44,7 @@ pub use app::{App, Ports, Positions};
 pub use application::{Applications, NewApplication};
 pub use command::{Commands, NewCommand};
 pub use component::Components;
+pub use consumers::Consumers;
 pub use consumption::{
     Bucket, BucketUse, Consumption, ConsumptionQuestion, Consumptions, Period, Reading, SocketUse,
     Stretch, Zone,

@@ -8,6 +8,7 @@
 
 mod access;
 mod application;
+mod client_session;
 mod command;
 mod component;
 mod connection_event;
@@ -33,6 +34,7 @@ mod user;
 
 pub use access::Access;
 pub use application::{Application, ApplicationKind};
+pub use client_session::{ClientSession, QueuedMessage, Subscription};
 pub use command::{Command, CommandStatus, Reply, Transition};
 pub use component::{Component, ComponentStatus, Installation};
 pub use connection_event::{

@@ -18,6 +18,16 @@ pub const SUBSCRIPTIONS_MAX: usize = 64;
 pub const FILTERS_PER_PACKET_MAX: usize = 256;
 /// Most user properties of one MQTT 5 packet.
 pub const USER_PROPERTIES_MAX: usize = 32;
+/// Longest that a session lasts after its connection has ended.
+pub const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Most sessions that are kept beyond their connection; one more ends with its connection.
+pub const KEPT_SESSIONS_MAX: usize = 2_500_000;
+/// Most messages that wait for one session; beyond, the oldest gives way and is counted.
+pub const SESSION_QUEUE_ROWS_MAX: u64 = 10_000;
+/// Most bytes of messages that wait for one session; beyond, the oldest give way.
+pub const SESSION_QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Changes to sessions that wait for a commit; beyond, their clients are not read.
+pub const SESSION_CHANGES_WAITING_MAX: usize = 100_000;
 /// Publishes of one connection that may wait for the log's sync.
 pub const PENDING_PUBLISHES_MAX: usize = 256;
 /// Time for the TLS handshake.

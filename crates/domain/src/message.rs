@@ -76,7 +76,8 @@ pub struct Message<'a> {
     /// For a replay the moment of the replay: what was in the future then may be past now.
     pub replayed_at: Option<Timestamp>,
     /// How the message is recognised when it comes again: for an upload its identity as the use
-    /// case wrote it, for a replay the quarantine id; else empty.
+    /// case wrote it, for a replay the quarantine id. For an MQTT client that has subscribed with
+    /// No Local its client id. Else empty.
     pub origin: &'a str,
     /// What an MQTT publisher said about its delivery; the default for every other door.
     pub envelope: Envelope<'a>,

@@ -5,6 +5,7 @@
 
 mod application_store;
 mod certificate_authority;
+mod client_session_store;
 mod clock;
 mod command_store;
 mod component_registry;
@@ -24,6 +25,9 @@ mod user_store;
 pub use application_store::ApplicationStore;
 pub use certificate_authority::{
     CertificateAuthority, CertificateSubject, IssuedCertificate, SignedCertificate,
+};
+pub use client_session_store::{
+    ClientSessionStore, QueueFigures, SessionChanges, SessionsCommitted, StoredSessions,
 };
 pub use clock::Clock;
 pub use command_store::CommandStore;

@@ -105,6 +105,7 @@ async fn serve(dir: &str) {
         users: state.clone(),
         credentials: state.clone(),
         sessions: state.clone(),
+        client_sessions: state.clone(),
         commands: state.clone(),
         connections: Arc::new(NoJournal),
         reported: state,

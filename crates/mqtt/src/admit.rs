@@ -27,6 +27,7 @@ use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
 use crate::proxied;
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
+use crate::sessions::Wish;
 use crate::settings::PlainAccess;
 use crate::tls_failure;
 use crate::witness::{Seen, observe};
@@ -102,7 +103,8 @@ impl Who {
             Self::Application(application) => Rights::Granted(Arc::clone(&application.grants)),
             Self::Tool => Rights::Everything,
         };
-        Ok(Publisher { device: device.map_err(|_error| Refusal::CLIENT_ID)?, connected_at, rights })
+        let device = device.map_err(|_error| Refusal::CLIENT_ID)?;
+        Ok(Publisher { device, connected_at, rights })
     }
 }
 
@@ -280,7 +282,10 @@ impl Visitor {
             version: connect.version,
             packet_bytes_max: usize::try_from(connect.packet_bytes_max).unwrap_or(usize::MAX),
         });
-        let place = Place::take(shared, &link)?;
+        let most = u32::try_from(limit::SESSION_EXPIRY_MAX.as_secs()).unwrap_or(u32::MAX);
+        let expiry_seconds = connect.session_expiry.min(most);
+        let wish = Wish { is_clean: connect.is_clean, expiry_seconds };
+        let (place, granted) = Place::take(shared, &link, wish)?;
         // Asked again now that a revocation finds the connection: none falls in between.
         self.check(&who)?;
         let (silence_max, server_keep_alive) = keep_alive(connect);
@@ -291,16 +296,21 @@ impl Visitor {
             receive_max: u16::try_from(limit::PENDING_PUBLISHES_MAX).unwrap_or(u16::MAX),
             packet_bytes_max: u32::try_from(limit::PACKET_BYTES_MAX).unwrap_or(u32::MAX),
             topic_alias_max: TOPIC_ALIAS_MAX,
-            answers_expiry: connect.asks_expiry,
+            is_present: granted.is_present,
+            session_expiry: (granted.expiry_seconds != connect.session_expiry)
+                .then_some(granted.expiry_seconds),
         };
         write::put_connack_welcome(&mut out, connect.version, &welcome);
         let session = Session::new(SessionOf {
             place,
             publisher,
             receive_max: connect.receive_max,
+            alias_max: connect.topic_alias_max,
             wants_reasons: connect.wants_reasons,
             will,
         });
+        // Its subscriptions are there already: what waits for it need not wait for new ones.
+        session.begin_dispatch(granted.is_present);
         let times = Times { silence_max, ends_at };
         Ok((session, Start { times, peer: self.peer, held: Vec::new(), out }))
     }

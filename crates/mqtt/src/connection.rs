@@ -125,12 +125,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         self.poll_commit(cx)?;
         self.poll_room(cx);
+        self.poll_storing(cx);
         let read = self.poll_input(cx);
         self.session.flush_counts();
         read?;
         // After the input: what came while the whole process slept counts as heard.
         self.poll_timer(cx)?;
         self.poll_commit(cx)?;
+        self.poll_storing(cx);
         if let (Some(refusal), false) = (self.ending, self.session.has_pending()) {
             return Err(End::Refused(refusal));
         }
@@ -169,6 +171,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.waits_for == Some(Wait::Commit) {
                 self.waits_for = None;
             }
+        }
+    }
+
+    /// Answers what waited for the session to be stored.
+    fn poll_storing(&mut self, cx: &mut Context<'_>) {
+        let has_answered = self.session.poll_storing(cx, &mut self.out);
+        if has_answered && self.waits_for == Some(Wait::Stored) {
+            self.waits_for = None;
         }
     }
 
@@ -255,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn arm(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.poll_room(cx);
         self.poll_commit(cx)?;
+        self.poll_storing(cx);
         if self.waits_for.is_none() {
             cx.waker().wake_by_ref();
         }

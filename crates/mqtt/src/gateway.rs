@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::admit::{Door, Visitor};
 use crate::journal::{Caller, Why};
 use crate::metrics::Metrics;
+use crate::router::Router;
 use crate::session::Shared;
 use crate::sessions::Sessions;
 use crate::settings::{PlainAccess, Settings};
@@ -51,6 +52,7 @@ pub struct Gateway {
     listeners: Vec<(TcpListener, Door)>,
     tls_address: Option<SocketAddr>,
     plain_address: Option<SocketAddr>,
+    router: Router,
     stop: CancellationToken,
 }
 
@@ -59,7 +61,7 @@ impl Gateway {
     ///
     /// # Errors
     /// `Invalid` for an address that is none, or a plain listener that others could reach;
-    /// `Unavailable` for one that cannot be opened.
+    /// `Unavailable` for one that cannot be opened. As the state for the sessions that were kept.
     pub async fn bind(parts: GatewayParts) -> Result<Self, Error> {
         let GatewayParts { settings, app, sessions, tls, metrics, stop } = parts;
         let (mut listeners, mut tls_address, mut plain_address) = (Vec::new(), None, None);
@@ -77,7 +79,8 @@ impl Gateway {
         let metrics = Metrics::new(&metrics)?;
         let tracker = TaskTracker::new();
         let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker });
-        Ok(Self { shared, listeners, tls_address, plain_address, stop })
+        let router = Router::open(&shared).await?;
+        Ok(Self { shared, listeners, tls_address, plain_address, router, stop })
     }
 
     /// Where devices connect, once it is known.
@@ -97,6 +100,8 @@ impl Gateway {
     pub async fn run(self) {
         let unauthenticated =
             Arc::new(Semaphore::new(self.shared.settings.unauthenticated_max.max(1)));
+        let stop_router = CancellationToken::new();
+        let router = tokio::spawn(self.router.run(stop_router.clone()));
         for (listener, door) in self.listeners {
             let accept = Accept {
                 shared: Arc::clone(&self.shared),
@@ -111,6 +116,11 @@ impl Gateway {
         self.shared.tracker.close();
         if tokio::time::timeout(DRAIN_TIME_MAX, self.shared.tracker.wait()).await.is_err() {
             tracing::warn!(tasks = self.shared.tracker.len(), "connections were slow to end");
+        }
+        // After the last of them, so that what they have changed is written down.
+        stop_router.cancel();
+        if router.await.is_err() {
+            tracing::error!("the router of messages had ended with a panic");
         }
     }
 }

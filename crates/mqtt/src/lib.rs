@@ -2,26 +2,31 @@
 //! certificates.
 //!
 //! What this crate is not: it decides nothing about devices (the registry in `axle-app` does) and
-//! understands no payload. It takes publishes to the log, acknowledges what is durable, and brings
-//! commands to live subscriptions.
+//! understands no payload. It takes publishes to the log, acknowledges what is durable, brings
+//! them to who has subscribed to them, and commands to live subscriptions.
 //!
 //! Reading order: [`Gateway`] (sockets), `admit` (from a socket to a session), `connection` (one
 //! loop: read packet, dispatch, write), `session` (what each packet means), [`Sessions`] (who is
-//! there, and the way down).
+//! there, and the way down), `router` (from the log to subscribers).
 
 mod admit;
 mod advice;
 mod authority;
 mod connection;
+mod delivery;
 mod first_packet;
 mod gateway;
 mod goodbye;
 mod identity;
+mod inbox;
 mod journal;
+mod ledger;
 mod link;
 mod metrics;
 mod packet;
 mod proxied;
+mod router;
+mod routes;
 mod session;
 mod sessions;
 mod settings;

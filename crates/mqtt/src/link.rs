@@ -3,53 +3,21 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axle_domain::port::SendError;
-use axle_domain::{ApplicationName, ConnectionId, DeviceId, Fingerprint, Timestamp, limit};
-use bytes::Bytes;
+use axle_domain::{ApplicationName, ConnectionId, DeviceId, Fingerprint, Timestamp};
 use futures_util::task::AtomicWaker;
-use tokio::sync::oneshot;
 
+use crate::delivery::{Delivery, ITEM_BYTES};
+use crate::inbox::Inbox;
 use crate::packet::Version;
 use crate::packet::refusal::Refusal;
-use crate::packet::topic;
 
 /// Most messages that wait for one connection.
-const QUEUE_ITEMS_MAX: usize = 1024;
+pub(crate) const QUEUE_ITEMS_MAX: usize = 1024;
 /// Most bytes of messages that wait for one connection.
-const QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// What a message in the queue costs beside its own bytes.
-const ITEM_BYTES: usize = 128;
-
-/// A subscription of a live connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscription {
-    pub(crate) filter: Box<str>,
-    /// The QoS that was granted: 0 or 1.
-    pub(crate) qos: u8,
-    /// 0 if none.
-    pub(crate) identifier: u32,
-    pub(crate) is_no_local: bool,
-}
-
-/// A message on its way out.
-pub(crate) struct Delivery {
-    pub(crate) topic: Arc<str>,
-    pub(crate) payload: Bytes,
-    /// MQTT 5 properties as they stand on the wire.
-    pub(crate) properties: Bytes,
-    pub(crate) qos: u8,
-    pub(crate) identifiers: Vec<u32>,
-    /// Told the evidence of the acknowledgement; dropped when there will be none.
-    pub(crate) receipt: Option<oneshot::Sender<String>>,
-}
-
-impl Delivery {
-    fn cost(&self) -> usize {
-        self.topic.len() + self.payload.len() + self.properties.len() + ITEM_BYTES
-    }
-}
+pub(crate) const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// One connection as the others see it.
 pub(crate) struct Link {
@@ -66,6 +34,8 @@ pub(crate) struct Link {
     /// Largest packet that the client takes.
     pub(crate) packet_bytes_max: usize,
     pub(crate) waker: AtomicWaker,
+    /// What it has subscribed to; set when it is let in.
+    pub(crate) inbox: OnceLock<Arc<Inbox>>,
     /// Whether there is something new in `state`.
     has_news: AtomicBool,
     state: Mutex<State>,
@@ -74,9 +44,22 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct State {
     closing: Option<Refusal>,
-    subscriptions: Vec<Subscription>,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
+    backlog: Backlog,
+    /// Packet ids of which it is written down that the client has their message.
+    released: Vec<u16>,
+}
+
+/// What waits at rest and is not in the connection's queue.
+#[derive(Default)]
+struct Backlog {
+    is_there: bool,
+    /// Whether something was added since it was read last.
+    has_more: bool,
+    is_loading: bool,
+    /// The newest sequence that the connection's queue has had.
+    loaded_through: u64,
 }
 
 /// Who a connection is, settled before there is a link.
@@ -103,6 +86,7 @@ impl Link {
             version: of.version,
             packet_bytes_max: of.packet_bytes_max,
             waker: AtomicWaker::new(),
+            inbox: OnceLock::new(),
             has_news: AtomicBool::new(false),
             state: Mutex::default(),
         })
@@ -117,13 +101,9 @@ impl Link {
         self.waker.wake();
     }
 
-    /// Ends the connection; the first reason stays. What waited for it is lost.
+    /// Ends the connection; the first reason stays.
     pub(crate) fn close(&self, why: Refusal) {
-        let mut state = self.state();
-        state.closing.get_or_insert(why);
-        state.queue.clear();
-        state.queued_bytes = 0;
-        drop(state);
+        self.state().closing.get_or_insert(why);
         self.tell();
     }
 
@@ -137,83 +117,117 @@ impl Link {
         self.state().closing
     }
 
-    /// The next message to send.
+    /// The next message to send; none once the connection is to end.
     pub(crate) fn take_delivery(&self) -> Option<Delivery> {
         let mut state = self.state();
+        if state.closing.is_some() {
+            return None;
+        }
         let delivery = state.queue.pop_front()?;
-        state.queued_bytes -= delivery.cost();
+        state.queued_bytes -= delivery.content.cost();
         if state.queue.is_empty() {
             state.queue = VecDeque::new();
         }
         Some(delivery)
     }
 
-    /// Adds or replaces a subscription; says whether there was room, and whether it is a new one.
-    pub(crate) fn subscribe(&self, subscription: Subscription) -> Option<bool> {
+    /// Puts a message back that cannot be sent yet.
+    pub(crate) fn put_back(&self, delivery: Delivery) {
         let mut state = self.state();
-        let same = |other: &&mut Subscription| other.filter == subscription.filter;
-        if let Some(known) = state.subscriptions.iter_mut().find(same) {
-            *known = subscription;
-            return Some(false);
-        }
-        if state.subscriptions.len() >= limit::SUBSCRIPTIONS_MAX {
-            return None;
-        }
-        state.subscriptions.push(subscription);
-        Some(true)
+        state.queued_bytes += delivery.content.cost();
+        state.queue.push_front(delivery);
     }
 
-    /// Takes a subscription away; says whether there was one.
-    pub(crate) fn unsubscribe(&self, filter: &str) -> bool {
+    /// All that was not sent.
+    pub(crate) fn drain(&self) -> Vec<Delivery> {
         let mut state = self.state();
-        let before = state.subscriptions.len();
-        state.subscriptions.retain(|subscription| &*subscription.filter != filter);
-        state.subscriptions.len() < before
+        state.queued_bytes = 0;
+        std::mem::take(&mut state.queue).into()
     }
 
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.state().subscriptions.len()
+    /// Whether a message that costs so much fits into the queue.
+    pub(crate) fn has_room(&self, cost: usize) -> bool {
+        self.state().has_room(cost)
     }
 
-    /// Takes a message that its subscriptions ask for into the queue.
-    ///
-    /// `make` is told the QoS to send at and the identifiers of the subscriptions that match.
-    pub(crate) fn offer(
-        &self,
-        from: Option<ConnectionId>,
-        topic: &str,
-        make: impl FnOnce(u8, Vec<u32>) -> Delivery,
-    ) -> Result<u8, SendError> {
+    /// Takes a message into the queue.
+    pub(crate) fn offer(&self, delivery: Delivery) -> Result<(), SendError> {
         let mut state = self.state();
-        if state.closing.is_some() {
-            return Err(SendError::Away);
-        }
-        let matching = state.subscriptions.iter().filter(|subscription| {
-            let is_own = subscription.is_no_local && from == Some(self.id);
-            !is_own && topic::matches(&subscription.filter, topic)
-        });
-        let (mut qos, mut identifiers) = (None, Vec::new());
-        for subscription in matching {
-            qos = qos.max(Some(subscription.qos));
-            if subscription.identifier != 0 {
-                identifiers.push(subscription.identifier);
-            }
-        }
-        let delivery = make(qos.ok_or(SendError::Away)?, identifiers);
+        let cost = delivery.content.cost();
         // [MQTT-3.1.2-24]: what the client does not take is not sent.
-        if delivery.cost() > self.packet_bytes_max.saturating_add(ITEM_BYTES) {
+        let is_large = cost > self.packet_bytes_max.saturating_add(ITEM_BYTES);
+        if state.closing.is_some() || (is_large && delivery.sequence.is_none()) {
             return Err(SendError::Away);
         }
-        let (qos, cost) = (delivery.qos, delivery.cost());
-        let is_full = state.queue.len() >= QUEUE_ITEMS_MAX
-            || state.queued_bytes.saturating_add(cost) > QUEUE_BYTES_MAX;
-        if is_full {
+        if let Some(sequence) = delivery.sequence {
+            if state.backlog.is_there || !state.has_room(cost) {
+                // It stands in the queue at rest; the connection reads it from there.
+                state.backlog.is_there = true;
+                state.backlog.has_more = true;
+                drop(state);
+                self.tell();
+                return Ok(());
+            }
+            state.backlog.loaded_through = state.backlog.loaded_through.max(sequence);
+        } else if !state.has_room(cost) {
             return Err(SendError::Busy);
         }
         state.queue.push_back(delivery);
         state.queued_bytes += cost;
         drop(state);
         self.tell();
-        Ok(qos)
+        Ok(())
+    }
+
+    /// Says that messages wait at rest.
+    pub(crate) fn expect_backlog(&self) {
+        self.state().backlog.is_there = true;
+        self.tell();
+    }
+
+    /// Whether the queue at rest is to be read now, and behind which sequence.
+    pub(crate) fn begin_loading(&self) -> Option<u64> {
+        let mut state = self.state();
+        let backlog = &mut state.backlog;
+        if !backlog.is_there || backlog.is_loading {
+            return None;
+        }
+        backlog.is_loading = true;
+        backlog.has_more = false;
+        Some(backlog.loaded_through)
+    }
+
+    /// Takes what was read from rest; `through` is the last sequence that was looked at, and
+    /// `is_all` says whether there was nothing behind it.
+    pub(crate) fn finish_loading(&self, loaded: Vec<Delivery>, through: u64, is_all: bool) {
+        let mut state = self.state();
+        for delivery in loaded {
+            state.queued_bytes += delivery.content.cost();
+            state.queue.push_back(delivery);
+        }
+        let backlog = &mut state.backlog;
+        backlog.loaded_through = backlog.loaded_through.max(through);
+        backlog.is_loading = false;
+        backlog.is_there = !is_all || backlog.has_more;
+        drop(state);
+        self.tell();
+    }
+
+    /// The client has a message, and that is written down.
+    pub(crate) fn release(&self, packet_id: u16) {
+        self.state().released.push(packet_id);
+        self.tell();
+    }
+
+    /// Packet ids that the client may forget.
+    pub(crate) fn take_released(&self) -> Vec<u16> {
+        std::mem::take(&mut self.state().released)
+    }
+}
+
+impl State {
+    fn has_room(&self, cost: usize) -> bool {
+        self.queue.len() < QUEUE_ITEMS_MAX
+            && self.queued_bytes.saturating_add(cost) <= QUEUE_BYTES_MAX
     }
 }

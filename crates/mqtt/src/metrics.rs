@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     handshakes: IntCounterVec,
     refused: IntCounterVec,
     malformed: IntCounterVec,
+    dropped: IntCounterVec,
     started: Instant,
     /// Second of the newest line about a refusal, and how many there were in it.
     lines: AtomicU64,
@@ -54,6 +55,11 @@ impl Metrics {
                     "Connections that were ended because of what they sent, by reason.",
                     "reason",
                 )?,
+                dropped: counters(
+                    "axle_mqtt_dropped_messages_total",
+                    "Messages that a subscriber did not get, by reason.",
+                    "reason",
+                )?,
                 started: Instant::now(),
                 lines: AtomicU64::new(0),
             })
@@ -74,6 +80,12 @@ impl Metrics {
 
     pub(crate) fn count_malformed(&self, reason: &str) {
         self.malformed.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn count_dropped(&self, reason: &str, count: u64) {
+        if count > 0 {
+            self.dropped.with_label_values(&[reason]).inc_by(count);
+        }
     }
 
     /// Whether one more line about a refusal may be logged: ten a second, whoever knocks.

@@ -19,11 +19,12 @@ use crate::metrics::Metrics;
 use crate::packet::header::{Header, PacketKind};
 use crate::packet::refusal::Refusal;
 use crate::packet::{Version, disconnect, publish, write};
-use crate::sessions::Sessions;
+use crate::sessions::{Granted, Sessions, Wish};
 use crate::settings::Settings;
 
 use downward::Downward;
 use received::Received;
+use subscription::Storing;
 use upward::Pending;
 pub(crate) use upward::Waiting;
 
@@ -64,6 +65,8 @@ pub(crate) enum Wait {
     Commit,
     /// For room in the log.
     Room,
+    /// For the session to be stored.
+    Stored,
 }
 
 /// How a connection ends.
@@ -135,9 +138,13 @@ pub(crate) struct Session {
     /// Publishes at QoS 2 that the client has not released.
     received: Received,
     down: Downward,
+    /// Answers that wait until the session is stored.
+    storing: Storing,
     /// Topics by alias, from 1; empty ones are not set.
     aliases: Vec<Box<str>>,
     wants_reasons: bool,
+    /// Whether its messages name it: it has asked not to hear itself.
+    is_named: bool,
     will: Option<Box<Will>>,
     /// PUBLISH packets since they were last counted.
     published: u32,
@@ -160,17 +167,21 @@ pub(crate) struct Place {
 
 impl Place {
     /// Takes a place; one of the same client id has to leave.
-    pub(crate) fn take(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<Self, Refusal> {
-        shared.sessions.register(link, shared.settings.connections_max)?;
+    pub(crate) fn take(
+        shared: &Arc<Shared>,
+        link: &Arc<Link>,
+        wish: Wish,
+    ) -> Result<(Self, Granted), Refusal> {
+        let granted = shared.sessions.register(link, shared.settings.connections_max, wish)?;
         shared.metrics.connections.inc();
-        Ok(Self { shared: Arc::clone(shared), link: Arc::clone(link) })
+        Ok((Self { shared: Arc::clone(shared), link: Arc::clone(link) }, granted))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.metrics.connections.dec();
-        self.shared.sessions.deregister(&self.link);
+        self.shared.sessions.deregister(&self.link, self.shared.app.ports.clock.now());
     }
 }
 
@@ -179,12 +190,16 @@ pub(crate) struct SessionOf {
     pub(crate) place: Place,
     pub(crate) publisher: Publisher,
     pub(crate) receive_max: u16,
+    /// Topic aliases that the client takes.
+    pub(crate) alias_max: u16,
     pub(crate) wants_reasons: bool,
     pub(crate) will: Option<Box<Will>>,
 }
 
 impl Session {
     pub(crate) fn new(of: SessionOf) -> Self {
+        let kept = of.place.link.inbox.get().map(|inbox| inbox.subscriptions());
+        let is_named = kept.is_some_and(|kept| kept.iter().any(|it| it.is_no_local));
         Self {
             shared: Arc::clone(&of.place.shared),
             link: Arc::clone(&of.place.link),
@@ -193,9 +208,11 @@ impl Session {
             pending: VecDeque::new(),
             unacknowledged: 0,
             received: Received::default(),
-            down: Downward::new(of.receive_max),
+            down: Downward::new(of.receive_max, of.alias_max),
+            storing: Storing::default(),
             aliases: Vec::new(),
             wants_reasons: of.wants_reasons,
+            is_named,
             will: of.will,
             published: 0,
             counts: Counts::default(),
@@ -230,19 +247,27 @@ impl Session {
             }
             PacketKind::PubAck => {
                 let (packet_id, code) = publish::read_ack(body, version)?;
-                self.down.acknowledge(packet_id, code);
+                self.handle_puback(packet_id, code)?;
             }
             PacketKind::PingReq if body.is_empty() => write::put_pingresp(out),
             PacketKind::PingReq => return Err(Refusal::TRAILING.into()),
-            PacketKind::Subscribe => self.handle_subscribe(body, out)?,
-            PacketKind::Unsubscribe => self.handle_unsubscribe(body, out)?,
+            PacketKind::Subscribe => return Ok(self.handle_subscribe(body, out)?),
+            PacketKind::Unsubscribe => return Ok(self.handle_unsubscribe(body, out)?),
             PacketKind::Disconnect => {
-                let sends_will = disconnect::read(body, version)?;
+                let disconnect = disconnect::read(body, version)?;
+                self.change_expiry(disconnect.session_expiry)?;
+                let sends_will = disconnect.sends_will;
                 return Err(if sends_will { End::GoodbyeWithWill } else { End::Goodbye });
             }
             PacketKind::PubRel => self.handle_pubrel(body, out)?,
-            // Everything goes out at QoS 1 at most.
-            PacketKind::PubRec | PacketKind::PubComp => return Err(Refusal::PROTOCOL.into()),
+            PacketKind::PubRec => {
+                let (packet_id, code) = publish::read_ack(body, version)?;
+                self.handle_pubrec(packet_id, code, out)?;
+            }
+            PacketKind::PubComp => {
+                let (packet_id, _) = publish::read_completion(body, version)?;
+                self.handle_pubcomp(packet_id)?;
+            }
             // [MQTT-3.1.0-2]
             PacketKind::Connect => return Err(Refusal::SECOND_CONNECT.into()),
             // [MQTT-4.12.0-6]
@@ -251,9 +276,21 @@ impl Session {
         Ok(Flow::Next)
     }
 
+    /// What the client says of its session at the end.
+    fn change_expiry(&self, seconds: Option<u32>) -> Result<(), Refusal> {
+        let (Some(seconds), Some(inbox)) = (seconds, self.link.inbox.get()) else { return Ok(()) };
+        if seconds > 0 && !inbox.is_kept() {
+            return Err(Refusal::EXPIRY_RAISED);
+        }
+        let most = u32::try_from(limit::SESSION_EXPIRY_MAX.as_secs()).unwrap_or(u32::MAX);
+        inbox.put_expiry(seconds.min(most));
+        Ok(())
+    }
+
     /// Gives the place among the live connections back.
     pub(crate) fn leave(&mut self) {
         self.place = None;
+        self.orphan_shared();
     }
 
     /// Counts a publish that is refused here, for the law of the door.
@@ -293,6 +330,7 @@ impl Session {
             content_type: &will.content_type,
             payload: &will.payload,
             envelope: Envelope { qos: will.qos, ..Envelope::default() },
+            origin: if self.is_named { &self.link.client_id } else { "" },
         };
         for _ in 0..2 {
             match app.ingest.publish(&self.publisher, &content) {

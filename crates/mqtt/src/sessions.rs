@@ -2,31 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axle_domain::port::{DeviceLink, Receipt, SendError};
-use axle_domain::{ApplicationName, ConnectionId, DeviceId, Fingerprint, Timestamp};
+use axle_domain::port::{DeviceLink, Receipt, SendError, StoredSessions};
+use axle_domain::{
+    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, Subscription, Timestamp, limit,
+};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use crate::link::{Delivery, Link};
+use crate::delivery::{Content, Delivery};
+use crate::inbox::Inbox;
+use crate::ledger::Ledger;
+use crate::link::Link;
 use crate::packet::refusal::Refusal;
+use crate::routes::{Member, Routes};
 
 /// How long [`DeviceLink::disconnect`] waits for a task that is busy with its last words.
 const DISCONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The live connections of devices and local tools. Made before the use cases, which reach
-/// devices through it; the gateway fills it.
+/// The live connections of devices and local tools, and the sessions that outlive them. Made
+/// before the use cases, which reach devices through it; the gateway fills it.
 #[derive(Default)]
 pub struct Sessions {
     live: Mutex<Live>,
     departed: Notify,
     ids: AtomicU64,
-    /// Subscriptions of local tools: routing costs nothing where there are none.
-    tool_subscriptions: AtomicUsize,
+    /// Numbers of sessions.
+    numbers: AtomicU64,
+    routing: Mutex<Routing>,
+    pub(crate) ledger: Ledger,
 }
 
 #[derive(Default)]
@@ -34,12 +42,44 @@ struct Live {
     /// By client id: all of a device's stand between `device` and `device/…`.
     devices: BTreeMap<Arc<str>, Arc<Link>>,
     tools: BTreeMap<Arc<str>, Arc<Link>>,
+    /// Sessions that outlive their connection, of devices and of others.
+    kept: [BTreeMap<Arc<str>, Arc<Inbox>>; 2],
     is_stopping: bool,
+}
+
+/// The index of subscriptions, and where the router is to begin once there are any.
+#[derive(Default)]
+pub(crate) struct Routing {
+    pub(crate) routes: Routes,
+    pub(crate) begin_at: Option<Offset>,
+}
+
+/// What a client wants of its session.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// Whether an earlier session is to be forgotten.
+    pub(crate) is_clean: bool,
+    /// Seconds that it is to last after its connection.
+    pub(crate) expiry_seconds: u32,
+}
+
+/// What a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// Whether it goes on with an earlier session.
+    pub(crate) is_present: bool,
+    /// Seconds that the session lasts after its connection.
+    pub(crate) expiry_seconds: u32,
 }
 
 impl Live {
     fn of(&mut self, link: &Link) -> &mut BTreeMap<Arc<str>, Arc<Link>> {
         if link.device.is_some() { &mut self.devices } else { &mut self.tools }
+    }
+
+    fn kept(&mut self, is_device: bool) -> &mut BTreeMap<Arc<str>, Arc<Inbox>> {
+        let [devices, others] = &mut self.kept;
+        if is_device { devices } else { others }
     }
 
     fn of_device(&self, device: &DeviceId) -> Vec<Arc<Link>> {
@@ -51,6 +91,10 @@ impl Live {
 
     fn count(&self) -> usize {
         self.devices.len() + self.tools.len()
+    }
+
+    fn kept_count(&self) -> usize {
+        self.kept.iter().map(BTreeMap::len).sum()
     }
 }
 
@@ -65,18 +109,49 @@ impl Sessions {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The index of subscriptions.
+    pub(crate) fn routing(&self) -> MutexGuard<'_, Routing> {
+        self.routing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn next_id(&self) -> ConnectionId {
         ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Takes in the sessions that were kept over a restart.
+    pub(crate) fn load(&self, stored: StoredSessions, now: Timestamp) {
+        let (mut live, mut routing) = (self.live(), self.routing());
+        for (session, figures) in stored.sessions {
+            self.numbers.fetch_max(session.number + 1, Ordering::Relaxed);
+            let inbox = Inbox::load(session, figures, now);
+            for subscription in inbox.subscriptions() {
+                if inbox.is_routed(&subscription) {
+                    routing.routes.insert(Member { inbox: Arc::clone(&inbox), subscription });
+                    routing.begin_at = Some(stored.through);
+                }
+            }
+            let is_device = inbox.device.is_some();
+            live.kept(is_device).insert(Arc::clone(&inbox.client_id), inbox);
+        }
+    }
+
     /// Lets a connection in. One of the same client id ends, whatever it waits for: the new one
     /// is never refused on account of the old.
-    pub(crate) fn register(&self, link: &Arc<Link>, most: usize) -> Result<(), Refusal> {
+    pub(crate) fn register(
+        &self,
+        link: &Arc<Link>,
+        most: usize,
+        wish: Wish,
+    ) -> Result<Granted, Refusal> {
         let mut live = self.live();
         if live.is_stopping {
             return Err(Refusal::SHUTTING_DOWN);
         }
+        if self.ledger.is_full() {
+            return Err(Refusal::UNAVAILABLE);
+        }
         let is_full = live.count() >= most;
+        let has_room = live.kept_count() < limit::KEPT_SESSIONS_MAX;
         let same = live.of(link);
         if is_full && !same.contains_key(&link.client_id) {
             return Err(Refusal::FULL);
@@ -84,23 +159,91 @@ impl Sessions {
         // [MQTT-3.1.4-3]
         if let Some(old) = same.insert(Arc::clone(&link.client_id), Arc::clone(link)) {
             old.close(Refusal::TAKEN_OVER);
+            if let Some(inbox) = old.inbox.get().filter(|inbox| !inbox.is_kept()) {
+                self.end(inbox);
+            }
         }
-        Ok(())
+        let is_device = link.device.is_some();
+        let kept = live.kept(is_device).remove(&link.client_id);
+        // [MQTT-3.1.2-4]
+        let kept = kept.filter(|inbox| {
+            let is_its_own = inbox.device == link.device && inbox.application == link.application;
+            let goes_on = !wish.is_clean && is_its_own && !inbox.is_over(link.connected_at);
+            if !goes_on {
+                self.end(inbox);
+            }
+            goes_on
+        });
+        let is_present = kept.is_some();
+        let inbox = kept.unwrap_or_else(|| {
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+            Inbox::new(number, link)
+        });
+        let expiry_seconds = if has_room || is_present { wish.expiry_seconds } else { 0 };
+        inbox.attach(link, expiry_seconds);
+        if is_present && inbox.has_rows() {
+            link.expect_backlog();
+        }
+        if expiry_seconds > 0 {
+            live.kept(is_device).insert(Arc::clone(&link.client_id), Arc::clone(&inbox));
+            self.ledger.put(&inbox);
+        }
+        let _first = link.inbox.set(inbox).is_ok();
+        Ok(Granted { is_present, expiry_seconds })
     }
 
     /// Forgets a connection that has ended.
-    pub(crate) fn deregister(&self, link: &Link) {
+    pub(crate) fn deregister(&self, link: &Link, now: Timestamp) {
         link.close(Refusal::SHUTTING_DOWN);
-        if link.device.is_none() {
-            self.tool_subscriptions.fetch_sub(link.subscription_count(), Ordering::Relaxed);
-        }
         let mut live = self.live();
         let same = live.of(link);
         if same.get(&link.client_id).is_some_and(|current| current.id == link.id) {
             same.remove(&link.client_id);
         }
+        if let Some(inbox) = link.inbox.get()
+            && inbox.link().is_some_and(|current| current.id == link.id)
+        {
+            inbox.detach(now);
+            if inbox.is_kept() {
+                self.ledger.put(inbox);
+            } else {
+                live.kept(link.device.is_some()).remove(&link.client_id);
+                self.end(inbox);
+            }
+        }
         drop(live);
         self.departed.notify_waiters();
+    }
+
+    /// Ends a session with all it has.
+    fn end(&self, inbox: &Inbox) {
+        let mut routing = self.routing();
+        for subscription in inbox.subscriptions() {
+            routing.routes.remove(inbox.number, &subscription);
+        }
+        drop(routing);
+        if inbox.is_stored() {
+            self.ledger.end(inbox.number);
+        }
+    }
+
+    /// Ends the sessions whose time is over.
+    pub(crate) fn end_overdue(&self, now: Timestamp) {
+        let mut live = self.live();
+        for kept in &mut live.kept {
+            kept.retain(|_, inbox| {
+                let is_over = inbox.is_over(now);
+                if is_over {
+                    self.end(inbox);
+                }
+                !is_over
+            });
+        }
+    }
+
+    /// Whether any session outlives its connection.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.live().kept_count() > 0
     }
 
     /// Ends all connections and lets nobody in any more.
@@ -112,47 +255,28 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn count_tool_subscription(&self, is_more: bool) {
-        if is_more {
-            self.tool_subscriptions.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.tool_subscriptions.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether anybody may be interested in what others publish.
-    pub(crate) fn has_tool_subscriptions(&self) -> bool {
-        self.tool_subscriptions.load(Ordering::Relaxed) > 0
-    }
-
-    /// Brings a durable message to the local tools that asked for it. One that does not take its
-    /// messages off loses those of QoS 0, then its connection.
-    pub(crate) fn route(&self, from: ConnectionId, message: &Routed) {
-        let live = self.live();
-        for link in live.tools.values() {
-            let make = |granted: u8, identifiers| Delivery {
-                topic: Arc::clone(&message.topic),
-                payload: message.payload.clone(),
-                properties: message.properties.clone(),
-                qos: granted.min(message.qos),
-                identifiers,
-                receipt: None,
-            };
-            if link.offer(Some(from), &message.topic, make) == Err(SendError::Busy)
-                && message.qos > 0
-            {
-                link.close(Refusal::QUOTA);
+    /// Adds or replaces a subscription; says whether there was one, or `None` without room.
+    pub(crate) fn subscribe(&self, inbox: &Arc<Inbox>, subscription: Subscription) -> Option<bool> {
+        let subscription = Arc::new(subscription);
+        let was_there = inbox.subscribe(Arc::clone(&subscription))?;
+        if inbox.is_routed(&subscription) {
+            let mut routing = self.routing();
+            if routing.routes.is_empty() {
+                routing.begin_at = Some(subscription.since);
             }
+            routing.routes.insert(Member { inbox: Arc::clone(inbox), subscription });
+            drop(routing);
+            self.ledger.news.notify_one();
         }
+        Some(was_there)
     }
-}
 
-/// A published message that may interest local tools.
-pub(crate) struct Routed {
-    pub(crate) topic: Arc<str>,
-    pub(crate) payload: Bytes,
-    pub(crate) properties: Bytes,
-    pub(crate) qos: u8,
+    /// Takes a subscription away; says whether there was one.
+    pub(crate) fn unsubscribe(&self, inbox: &Inbox, filter: &str) -> bool {
+        let Some(subscription) = inbox.unsubscribe(filter) else { return false };
+        self.routing().routes.remove(inbox.number, &subscription);
+        true
+    }
 }
 
 #[async_trait]
@@ -164,20 +288,19 @@ impl DeviceLink for Sessions {
         payload: Vec<u8>,
     ) -> Result<Receipt, SendError> {
         let links = self.live().of_device(device);
-        let (topic, payload): (Arc<str>, _) = (Arc::from(topic), Bytes::from(payload));
+        let payload = Bytes::from(payload);
         let mut reason = SendError::Away;
+        let content = Content::of_server(&topic, payload);
         for link in links {
-            let (sender, receiver) = oneshot::channel();
-            let make = |granted: u8, identifiers| Delivery {
-                topic: Arc::clone(&topic),
-                payload: payload.clone(),
-                properties: Bytes::new(),
-                qos: granted.min(1),
-                identifiers,
-                receipt: (granted > 0).then_some(sender),
+            let Some(grant) = link.inbox.get().and_then(|inbox| inbox.grant(&topic)) else {
+                continue;
             };
-            match link.offer(None, &topic, make) {
-                Ok(qos) => {
+            let qos = grant.qos.min(1);
+            let (sender, receiver) = oneshot::channel();
+            let mut delivery = Delivery::new(&content, qos, grant.identifiers);
+            delivery.receipt = (qos > 0).then_some(sender);
+            match link.offer(delivery) {
+                Ok(()) => {
                     let is_acknowledged = qos > 0;
                     return Ok(Receipt {
                         is_acknowledged,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use axle_app::{App, Ports};
 use axle_domain::port::{
-    ApplicationStore, Clock, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore,
-    DeviceLink, DeviceRegistry, EventLog, ReportedState, SearchIndex, SessionStore, TelemetryStore,
-    TokenStore, UserStore,
+    ApplicationStore, ClientSessionStore, Clock, CommandStore, ComponentRegistry,
+    ConnectionJournal, CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState,
+    SearchIndex, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Kind, Offset, Schemas};
 use axle_log::EmbeddedLog;
@@ -67,6 +67,7 @@ impl Assembly {
             users: Arc::clone(&state) as Arc<dyn UserStore>,
             credentials: Arc::clone(&state) as Arc<dyn CredentialStore>,
             sessions: Arc::clone(&state) as Arc<dyn SessionStore>,
+            client_sessions: Arc::clone(&state) as Arc<dyn ClientSessionStore>,
             commands: Arc::clone(&state) as Arc<dyn CommandStore>,
             connections: Arc::clone(&state) as Arc<dyn ConnectionJournal>,
             reported: state as Arc<dyn ReportedState>,

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::failure::{Failure, corrupt, unavailable};
 
 /// Every step of the layout, in order; the count is the version. A step is never edited.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_people.sql"),
     include_str!("../migrations/0003_connections.sql"),
@@ -20,10 +20,11 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_search.sql"),
     include_str!("../migrations/0006_quarantine_codes.sql"),
     include_str!("../migrations/0007_applications.sql"),
+    include_str!("../migrations/0008_client_sessions.sql"),
 ];
 
 /// The version of the layout that this program writes.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 const _: () = assert!(VERSION as usize == MIGRATIONS.len());
 
 /// `AXLE`: tells our file from any other SQLite file.

@@ -6,6 +6,7 @@
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
 mod application;
+mod client_session;
 mod command;
 mod component;
 mod connection;
@@ -41,7 +42,7 @@ pub const STATE_VERSION: u32 = database::VERSION;
 
 /// The state in one SQLite file. It implements the ports `DeviceRegistry`, `ComponentRegistry`,
 /// `TokenStore`, `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState`,
-/// `ConnectionJournal` and `SearchIndex`.
+/// `ConnectionJournal`, `ClientSessionStore` and `SearchIndex`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on

@@ -2,6 +2,7 @@
 //! maps. The law of each port in the fewest lines, to be read beside a real implementation.
 
 mod application;
+mod client_session;
 mod component;
 mod connections;
 mod people;
@@ -42,6 +43,7 @@ struct Contents {
     people: people::People,
     connections: connections::Connections,
     master: component::MasterData,
+    client_sessions: client_session::ClientSessions,
 }
 
 impl MemoryState {

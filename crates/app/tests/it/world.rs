@@ -141,6 +141,7 @@ impl World {
             users: ground.state.clone(),
             credentials: ground.state.clone(),
             sessions: ground.state.clone(),
+            client_sessions: ground.state.clone(),
             commands: ground.state.clone(),
             reported: ground.state.clone(),
             connections: ground.state.clone(),
@@ -196,5 +197,5 @@ pub(crate) fn device(id: &str) -> DeviceId {
 /// What a device publishes when it says nothing but topic and payload.
 pub(crate) fn content<'a>(topic: &'a str, payload: &'a [u8]) -> axle_app::Content<'a> {
     let envelope = axle_domain::Envelope::default();
-    axle_app::Content { topic, content_type: "", payload, envelope }
+    axle_app::Content { topic, content_type: "", payload, envelope, origin: "" }
 }

@@ -259,6 +259,7 @@ impl World {
             users: state.clone(),
             credentials: state.clone(),
             sessions: state.clone(),
+            client_sessions: state.clone(),
             commands: state.clone(),
             connections: state.clone(),
             reported: state,
@@ -331,12 +332,14 @@ impl World {
     pub(crate) fn publish(&self, device_id: &str, stream: &str, payload: &str) {
         let device = device(device_id);
         let topic = format!("v1/d/{device}/t/{stream}");
-        let publisher = Publisher { device, connected_at: NOW, rights: Rights::OwnTree };
+        let rights = Rights::OwnTree;
+        let publisher = Publisher { device, connected_at: NOW, rights };
         let content = axle_app::Content {
             topic: &topic,
             content_type: "",
             payload: payload.as_bytes(),
             envelope: axle_domain::Envelope::default(),
+            origin: "",
         };
         self.app.ingest.publish(&publisher, &content).unwrap();
     }

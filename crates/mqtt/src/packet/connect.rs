@@ -17,10 +17,12 @@ pub(crate) struct Connect<'a> {
     pub(crate) keep_alive: u16,
     /// May be empty.
     pub(crate) client_id: &'a str,
-    /// Whether a session expiry was asked for.
-    pub(crate) asks_expiry: bool,
+    /// Seconds that the session is to last after its connection; 3.1.1 says 0 or for ever.
+    pub(crate) session_expiry: u32,
     /// How many publishes the client takes unacknowledged.
     pub(crate) receive_max: u16,
+    /// Topic aliases that the client takes.
+    pub(crate) topic_alias_max: u16,
     /// Largest packet that the client takes.
     pub(crate) packet_bytes_max: u32,
     /// Whether the client wants reason strings with acknowledgements.
@@ -96,7 +98,8 @@ fn read_rest<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Connect<'a
         is_clean: flags & CLEAN != 0,
         keep_alive: reader.u16()?,
         client_id: "",
-        asks_expiry: false,
+        session_expiry: if version == Version::V3 && flags & CLEAN == 0 { u32::MAX } else { 0 },
+        topic_alias_max: 0,
         receive_max: u16::MAX,
         packet_bytes_max: u32::MAX,
         wants_reasons: true,
@@ -147,7 +150,7 @@ fn read_properties<'a>(reader: &mut Reader<'a>, connect: &mut Connect<'a>) -> Re
     while let Some((id, value)) = properties.next()? {
         match (id, value) {
             (property::SESSION_EXPIRY, Value::Number(seconds)) => {
-                connect.asks_expiry = seconds != 0;
+                connect.session_expiry = seconds;
             }
             // 0 is a protocol error in both.
             (property::RECEIVE_MAXIMUM, Value::Number(count)) if count > 0 => {
@@ -159,7 +162,10 @@ fn read_properties<'a>(reader: &mut Reader<'a>, connect: &mut Connect<'a>) -> Re
             (property::REQUEST_PROBLEM, Value::Flag(wanted)) => connect.wants_reasons = wanted,
             (property::AUTH_METHOD, _) => has_method = true,
             (property::AUTH_DATA, _) => has_data = true,
-            (property::TOPIC_ALIAS_MAXIMUM | property::REQUEST_RESPONSE | property::USER, _) => {}
+            (property::TOPIC_ALIAS_MAXIMUM, Value::Number(count)) => {
+                connect.topic_alias_max = u16::try_from(count).unwrap_or(u16::MAX);
+            }
+            (property::REQUEST_RESPONSE | property::USER, _) => {}
             _ => return Err(Refusal::PROPERTY),
         }
     }

@@ -29,7 +29,6 @@ pub(crate) const TOPIC_ALIAS: u8 = 0x23;
 pub(crate) const RETAIN_AVAILABLE: u8 = 0x25;
 pub(crate) const USER: u8 = 0x26;
 pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
-pub(crate) const SHARED_AVAILABLE: u8 = 0x2a;
 
 /// The value of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,10 @@ pub(crate) struct Wish<'a> {
     pub(crate) qos: u8,
     /// Whether the client's own messages stay away.
     pub(crate) is_no_local: bool,
+    /// Whether messages keep the retain flag that they were published with.
+    pub(crate) is_retain_as_published: bool,
+    /// When retained messages are sent: 0 at every subscription, 1 at a new one, 2 never.
+    pub(crate) retain_handling: u8,
 }
 
 /// A SUBSCRIBE packet, checked whole.
@@ -71,7 +75,13 @@ fn read_wish<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Wish<'a>, 
     if options & reserved != 0 || qos == 3 || retain_handling == 3 {
         return Err(Refusal::FLAGS);
     }
-    Ok(Wish { filter, qos, is_no_local: options & 0x04 != 0 })
+    Ok(Wish {
+        filter,
+        qos,
+        is_no_local: options & 0x04 != 0,
+        is_retain_as_published: options & 0x08 != 0,
+        retain_handling,
+    })
 }
 
 /// An UNSUBSCRIBE packet, checked whole.

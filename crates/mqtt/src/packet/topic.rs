@@ -30,12 +30,19 @@ pub(crate) fn check_name(name: &[u8]) -> Result<&str, Refusal> {
 pub(crate) enum FilterError {
     /// Its form is wrong, or it is longer or deeper than we keep.
     Invalid,
-    /// Shared subscriptions are not offered.
+}
+
+/// What a filter of good form asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A copy of each message.
+    Plain,
+    /// A share of the messages.
     Shared,
 }
 
 /// Checks the form of a topic filter.
-pub(crate) fn check_filter(filter: &str) -> Result<(), FilterError> {
+pub(crate) fn check_filter(filter: &str) -> Result<Form, FilterError> {
     // [MQTT-4.7.3-1]
     if filter.is_empty() || filter.len() > limit::TOPIC_BYTES_MAX {
         return Err(FilterError::Invalid);
@@ -46,7 +53,7 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), FilterError> {
     if let Some(shared) = filter.strip_prefix("$share/") {
         return check_shared(shared);
     }
-    check_levels(filter)
+    check_levels(filter).map(|()| Form::Plain)
 }
 
 fn check_levels(filter: &str) -> Result<(), FilterError> {
@@ -67,14 +74,13 @@ fn check_levels(filter: &str) -> Result<(), FilterError> {
     Ok(())
 }
 
-fn check_shared(shared: &str) -> Result<(), FilterError> {
+fn check_shared(shared: &str) -> Result<Form, FilterError> {
     // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     match shared.split_once('/') {
         Some((name, filter))
             if !name.is_empty() && !name.contains(['+', '#']) && !filter.is_empty() =>
         {
-            check_levels(filter)?;
-            Err(FilterError::Shared)
+            check_levels(filter).map(|()| Form::Shared)
         }
         _ => Err(FilterError::Invalid),
     }
@@ -103,14 +109,15 @@ mod tests {
 
     #[test]
     fn filters_of_wrong_form_are_invalid() {
-        use FilterError::{Invalid, Shared};
+        use FilterError::Invalid;
+        use Form::{Plain, Shared};
         let deep = "a/".repeat(16);
         let long = "x".repeat(257);
         for (filter, expected) in [
-            ("a/b", Ok(())),
-            ("#", Ok(())),
-            ("+/b/#", Ok(())),
-            ("/", Ok(())),
+            ("a/b", Ok(Plain)),
+            ("#", Ok(Plain)),
+            ("+/b/#", Ok(Plain)),
+            ("/", Ok(Plain)),
             ("a/#/b", Err(Invalid)),
             ("a+", Err(Invalid)),
             ("##", Err(Invalid)),
@@ -120,7 +127,8 @@ mod tests {
             ("$share/g+/x", Err(Invalid)),
             ("$share/g/", Err(Invalid)),
             ("$share/g", Err(Invalid)),
-            ("$share/g/x/#", Err(Shared)),
+            ("$share", Ok(Plain)),
+            ("$share/g/x/#", Ok(Shared)),
             (deep.as_str(), Err(Invalid)),
             (long.as_str(), Err(Invalid)),
         ] {

@@ -10,8 +10,10 @@ pub(crate) struct Welcome<'a> {
     pub(crate) receive_max: u16,
     pub(crate) packet_bytes_max: u32,
     pub(crate) topic_alias_max: u16,
-    /// Whether a session expiry was asked for: it is answered with 0.
-    pub(crate) answers_expiry: bool,
+    /// Whether the client goes on with an earlier session.
+    pub(crate) is_present: bool,
+    /// Seconds that the session lasts, where that is not what was asked for.
+    pub(crate) session_expiry: Option<u32>,
 }
 
 /// A PUBLISH packet to be sent.
@@ -22,19 +24,25 @@ pub(crate) struct Outbound<'a> {
     pub(crate) properties: &'a [u8],
     /// 0 for QoS 0.
     pub(crate) packet_id: u16,
+    pub(crate) qos: u8,
+    pub(crate) is_retained: bool,
+    /// Whether it may have been sent before.
+    pub(crate) is_duplicate: bool,
+    /// What stands for the topic from now on.
+    pub(crate) alias: Option<u16>,
     /// Subscription identifiers; 0 is none.
     pub(crate) identifiers: &'a [u32],
 }
 
 pub(crate) fn put_connack_welcome(out: &mut Vec<u8>, version: Version, welcome: &Welcome<'_>) {
     if version == Version::V3 {
-        out.extend_from_slice(&[0x20, 2, 0, 0]);
+        out.extend_from_slice(&[0x20, 2, u8::from(welcome.is_present), 0]);
         return;
     }
     let mut properties = Vec::with_capacity(64);
-    if welcome.answers_expiry {
+    if let Some(seconds) = welcome.session_expiry {
         properties.push(property::SESSION_EXPIRY);
-        properties.extend_from_slice(&0_u32.to_be_bytes());
+        properties.extend_from_slice(&seconds.to_be_bytes());
     }
     put_number(&mut properties, property::RECEIVE_MAXIMUM, welcome.receive_max);
     properties.extend_from_slice(&[property::RETAIN_AVAILABLE, 0]);
@@ -45,13 +53,12 @@ pub(crate) fn put_connack_welcome(out: &mut Vec<u8>, version: Version, welcome: 
         put_text(&mut properties, client_id);
     }
     put_number(&mut properties, property::TOPIC_ALIAS_MAXIMUM, welcome.topic_alias_max);
-    properties.extend_from_slice(&[property::SHARED_AVAILABLE, 0]);
     if let Some(seconds) = welcome.server_keep_alive {
         put_number(&mut properties, property::SERVER_KEEP_ALIVE, seconds);
     }
     out.push(0x20);
     put_var_int(out, 2 + var_int_length(properties.len()) + properties.len());
-    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&[u8::from(welcome.is_present), 0]);
     put_var_int(out, properties.len());
     out.extend_from_slice(&properties);
 }
@@ -87,6 +94,9 @@ pub(crate) fn put_puback(out: &mut Vec<u8>, packet_id: u16) {
     let [high, low] = packet_id.to_be_bytes();
     out.extend_from_slice(&[0x40, 2, high, low]);
 }
+
+/// The first byte of a PUBREL packet.
+pub(crate) const PUBREL: u8 = 0x62;
 
 /// An acknowledgement without a reason string; `code` is for MQTT 5 alone, and 0 for success.
 pub(crate) fn put_ack(out: &mut Vec<u8>, first: u8, packet_id: u16, code: u8) {
@@ -144,11 +154,12 @@ fn publish_properties_length(message: &Outbound<'_>) -> usize {
     let identifiers = message.identifiers.iter().filter(|id| **id != 0);
     let identifiers: usize =
         identifiers.map(|id| 1 + var_int_length(usize::try_from(*id).unwrap_or(0))).sum();
-    message.properties.len() + identifiers
+    let alias = if message.alias.is_some() { 3 } else { 0 };
+    message.properties.len() + identifiers + alias
 }
 
 fn publish_body_length(version: Version, message: &Outbound<'_>) -> usize {
-    let packet_id = if message.packet_id == 0 { 0 } else { 2 };
+    let packet_id = if message.qos == 0 { 0 } else { 2 };
     let properties = match version {
         Version::V3 => 0,
         Version::V5 => {
@@ -162,15 +173,20 @@ fn publish_body_length(version: Version, message: &Outbound<'_>) -> usize {
 pub(crate) fn put_publish(out: &mut Vec<u8>, version: Version, message: &Outbound<'_>) {
     let body = publish_body_length(version, message);
     out.reserve(body + 5);
-    out.push(if message.packet_id == 0 { 0x30 } else { 0x32 });
+    let flags =
+        u8::from(message.is_retained) | (message.qos << 1) | (u8::from(message.is_duplicate) << 3);
+    out.push(0x30 | flags);
     put_var_int(out, body);
     put_text(out, message.topic);
-    if message.packet_id != 0 {
+    if message.qos != 0 {
         out.extend_from_slice(&message.packet_id.to_be_bytes());
     }
     if version == Version::V5 {
         put_var_int(out, publish_properties_length(message));
         out.extend_from_slice(message.properties);
+        if let Some(alias) = message.alias {
+            put_number(out, property::TOPIC_ALIAS, alias);
+        }
         for id in message.identifiers.iter().filter(|id| **id != 0) {
             out.push(property::SUBSCRIPTION_ID);
             put_var_int(out, usize::try_from(*id).unwrap_or(0));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axle_app::Content;
 use axle_domain::{Envelope, Error, Kind, Offset, limit};
-use bytes::Bytes;
 
 use super::received::PUBREC;
 use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
@@ -16,7 +15,6 @@ use crate::packet::header::Header;
 use crate::packet::publish::{self, Publish};
 use crate::packet::refusal::Refusal;
 use crate::packet::write;
-use crate::sessions::Routed;
 
 /// First byte of PUBACK.
 const PUBACK: u8 = 0x40;
@@ -31,8 +29,6 @@ pub(crate) struct Pending {
     qos: u8,
     /// Why it was refused, if it was.
     refusal: Option<Refused>,
-    /// For the local tools that asked for it.
-    routed: Option<Box<Routed>>,
 }
 
 /// A publish that is acknowledged with an error: it will never be accepted.
@@ -147,6 +143,7 @@ impl Session {
                 is_retained: publish.is_retained,
                 properties: &kept,
             },
+            origin: if self.is_named { &self.link.client_id } else { "" },
         };
         let sent = self.shared.app.ingest.publish(&self.publisher, &content);
         let offset = match sent {
@@ -154,14 +151,13 @@ impl Session {
             Err(error) => return self.not_taken(publish, &error, out),
         };
         self.published += 1;
-        let routed = self.routed(&content);
-        if publish.packet_id != 0 || routed.is_some() {
+        if publish.packet_id != 0 {
             let (packet_id, qos) = (publish.packet_id, publish.qos);
             self.unacknowledged += u16::from(qos == 1);
             if qos == 2 {
                 self.received.insert(packet_id);
             }
-            self.pending.push_back(Pending { offset, packet_id, qos, refusal: None, routed });
+            self.pending.push_back(Pending { offset, packet_id, qos, refusal: None });
         }
         Ok(Flow::Next)
     }
@@ -218,7 +214,7 @@ impl Session {
         let (packet_id, qos) = (publish.packet_id, publish.qos);
         let offset = self.pending.back().map(|pending| pending.offset);
         let last = offset.unwrap_or_default();
-        let pending = Pending { offset: last, packet_id, qos, refusal, routed: None };
+        let pending = Pending { offset: last, packet_id, qos, refusal };
         if offset.is_none() {
             self.release(pending, out);
         } else {
@@ -229,21 +225,6 @@ impl Session {
     /// Whether a publish of this packet id waits to be acknowledged.
     pub(super) fn has_pending_id(&self, packet_id: u16) -> bool {
         self.pending.iter().any(|pending| pending.packet_id == packet_id)
-    }
-
-    /// A copy for the local tools, where there are any and the message is not a retry of ours.
-    fn routed(&self, content: &Content<'_>) -> Option<Box<Routed>> {
-        if !self.shared.sessions.has_tool_subscriptions() {
-            return None;
-        }
-        let kept = forward::aged(content.envelope.properties, 0)?;
-        let properties = forward::restored(content.content_type, &kept);
-        Some(Box::new(Routed {
-            topic: Arc::from(content.topic),
-            payload: Bytes::copy_from_slice(content.payload),
-            properties: Bytes::from(properties),
-            qos: content.envelope.qos.min(1),
-        }))
     }
 
     /// Acknowledges what has become durable, in order: up to `known` at least.
@@ -278,9 +259,6 @@ impl Session {
                 None => write::put_puback(out, pending.packet_id),
                 Some(refused) => self.put_refusal(&pending, refused, out),
             }
-        }
-        if let Some(routed) = pending.routed {
-            self.shared.sessions.route(self.link.id, &routed);
         }
     }
 

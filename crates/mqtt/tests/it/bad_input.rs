@@ -254,7 +254,7 @@ fn after_connect() -> Vec<Case> {
             "flags",
         ),
         ("M18 packet id 0", V5, b"\x32\x06\x00\x01a\x00\x00\x00".to_vec(), said(0x82), "packet_id"),
-        ("M18 PUBREC", V5, b"\x50\x02\x00\x01".to_vec(), said(0x82), "protocol"),
+        ("M18 PUBREC code", V5, b"\x50\x03\x00\x01\x92".to_vec(), said(0x81), "malformed"),
         ("M20 alias 0", V5, publish_v5(b"a", b"\x23\x00\x00"), said(0x94), "topic_alias"),
         ("M20 alias 17", V5, publish_v5(b"a", b"\x23\x00\x11"), said(0x94), "topic_alias"),
         ("M20 unknown alias", V5, publish_v5(b"", b"\x23\x00\x02"), said(0x94), "topic_alias"),

@@ -101,7 +101,7 @@ async fn a_device_hears_only_its_own_commands() {
         "v1/d/b-1/c/+/x",
     ];
     let codes = client.subscribe(&filters).await;
-    assert_eq!(codes, [1, 0x87, 0x87, 0x87, 0x87, 0x87, 0x87, 0x9e, 0x8f, 0x8f, 1]);
+    assert_eq!(codes, [1, 0x87, 0x87, 0x87, 0x87, 0x87, 0x87, 0x87, 0x8f, 0x8f, 1]);
     let mut client = Client::connected(&world, "b-1", false).await;
     assert_eq!(client.subscribe(&["v1/d/b-2/c/#", "v1/d/b-1/c/#"]).await, [0x80, 1]);
 }

@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
     reason = "a test that fails says so"
 )]
@@ -14,8 +15,10 @@ mod client;
 mod commands;
 mod exactly_once;
 mod journal;
+mod kept_sessions;
 mod proxied;
 mod publishing;
 mod routing;
 mod sessions;
+mod subscribing;
 mod world;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{App, NewDevice, Ports};
-use axle_domain::port::{CertificateAuthority, Clock, EventLog, Record};
-use axle_domain::{DeviceId, Offset, Timestamp};
+use axle_domain::port::{
+    CertificateAuthority, ClientSessionStore, Clock, EventLog, Record, StoredSessions,
+};
+use axle_domain::{DeviceId, Envelope, Message, Offset, Source, Timestamp};
 use axle_log::MemoryLog;
 use axle_mqtt::{
     DeviceAuthority, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
@@ -39,7 +41,15 @@ pub(crate) struct World {
     pub(crate) plain: SocketAddr,
     pub(crate) stop: CancellationToken,
     running: Option<JoinHandle<()>>,
+    ground: Ground,
+}
+
+/// What outlives a gateway.
+struct Ground {
     dir: TempDir,
+    clock: Arc<ManualClock>,
+    log: Arc<MemoryLog>,
+    state: Arc<MemoryState>,
 }
 
 /// The machine's time, since TLS looks at it too.
@@ -58,13 +68,29 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let dir = TempDir::new().unwrap();
-        let clock = Arc::new(ManualClock::new(now()));
+        let ground = Ground {
+            dir: TempDir::new().unwrap(),
+            clock: Arc::new(ManualClock::new(now())),
+            log: Arc::new(MemoryLog::new()),
+            state: Arc::new(MemoryState::new()),
+        };
+        Self::on(ground, settings).await
+    }
+
+    /// Ends the gateway, forgets all that was only in memory, and begins anew on the same log
+    /// and state.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.end().await;
+        let settings = Settings { plain_access: PlainAccess::All, ..Settings::default() };
+        Self::on(self.ground, settings).await
+    }
+
+    async fn on(ground: Ground, settings: Settings) -> Self {
+        let Ground { dir, clock, log, state } = &ground;
         let shared_clock: Arc<dyn Clock> = clock.clone();
         let authority =
             Arc::new(DeviceAuthority::open(dir.path(), &[], Arc::clone(&shared_clock)).unwrap());
-        let (log, sessions) = (Arc::new(MemoryLog::new()), Sessions::new());
-        let state = Arc::new(MemoryState::new());
+        let sessions = Sessions::new();
         let app = App::open(Ports {
             clock: shared_clock,
             log: log.clone(),
@@ -77,9 +103,10 @@ impl World {
             users: state.clone(),
             credentials: state.clone(),
             sessions: state.clone(),
+            client_sessions: state.clone(),
             commands: state.clone(),
             connections: state.clone(),
-            reported: state,
+            reported: state.clone(),
             link: sessions.clone(),
             authority: authority.clone(),
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
@@ -100,12 +127,13 @@ impl World {
         let gateway = gateway.await.unwrap();
         let (tls, plain) = (gateway.tls_address().unwrap(), gateway.plain_address().unwrap());
         let running = Some(tokio::spawn(gateway.run()));
-        Self { app, log, clock, authority, sessions, metrics, tls, plain, stop, running, dir }
+        let (log, clock) = (log.clone(), clock.clone());
+        Self { app, log, clock, authority, sessions, metrics, tls, plain, stop, running, ground }
     }
 
     /// Where the authority keeps its files.
     pub(crate) fn data_dir(&self) -> &std::path::Path {
-        self.dir.path()
+        self.ground.dir.path()
     }
 
     /// Registers a device.
@@ -192,6 +220,25 @@ impl World {
         self.log.bounds().appended.0
     }
 
+    /// A message as if somebody had published it.
+    pub(crate) fn append(&self, topic: &str, payload: &[u8], qos: u8) {
+        self.log
+            .append(&Message {
+                source: Source::Mqtt,
+                device: "local",
+                topic,
+                content_type: "",
+                payload,
+                received_at: self.clock.now(),
+                connected_at: self.clock.now(),
+                sent_at: None,
+                replayed_at: None,
+                origin: "",
+                envelope: Envelope { qos, ..Envelope::default() },
+            })
+            .unwrap();
+    }
+
     /// Waits until so many records were appended, durable or not.
     pub(crate) async fn records_appended(&self, count: u64) {
         let wait = async {
@@ -213,6 +260,25 @@ impl World {
                 .find(|metric| metric.get_label().iter().any(|pair| pair.value() == label))
         });
         metric.map_or(0.0, |metric| metric.get_counter().get_value())
+    }
+
+    /// What is stored of sessions.
+    pub(crate) async fn stored_sessions(&self) -> StoredSessions {
+        self.ground.state.load_client_sessions().await.unwrap()
+    }
+
+    /// Waits until so many messages wait for sessions at rest.
+    pub(crate) async fn queued(&self, count: u64) {
+        let wait = async {
+            loop {
+                let stored = self.stored_sessions().await.sessions;
+                if stored.iter().map(|(_, queue)| queue.rows).sum::<u64>() == count {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), wait).await.expect("queues in time");
     }
 
     /// Stops the gateway and waits until it has ended.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use axle_domain::port::{
-    CommandStore, ComponentRegistry, ConnectionFilter, ConnectionJournal, Counters,
-    CredentialStore, DeviceFilter, DeviceRegistry, Projected, ReportedState, ReviewFilter,
-    SessionStore, TokenStore, UploadReceipt, UserStore,
+    ClientSessionStore, CommandStore, ComponentRegistry, ConnectionFilter, ConnectionJournal,
+    Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected, QueueFigures,
+    ReportedState, ReviewFilter, SessionChanges, SessionStore, TokenStore, UploadReceipt,
+    UserStore,
 };
 use axle_domain::{
     Certificate, CommandStatus, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
@@ -13,6 +14,7 @@ use axle_domain::{
     Scope, SecretHash, Session, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
+use axle_testkit::conformance::state::client_session_store::{queued, session as session_at_rest};
 use axle_testkit::conformance::state::component_registry::{batch, component, installed, serial};
 use axle_testkit::conformance::state::connection_journal::{ended, refused};
 use axle_testkit::conformance::state::{at, command, device, device_id, step, user};
@@ -193,6 +195,24 @@ async fn check_parts(state: &SqliteState) {
     assert_eq!(events, [refused("tls.expired", 6), ended("b-1", 5)]);
 }
 
+async fn fill_sessions(state: &SqliteState) {
+    let changes = SessionChanges {
+        through: Some(Offset(9)),
+        put: vec![session_at_rest(1)],
+        queued: vec![queued(1, 1), queued(1, 2)],
+        ..SessionChanges::default()
+    };
+    state.commit_client_sessions(changes).await.unwrap();
+}
+
+async fn check_sessions(state: &SqliteState) {
+    let stored = state.load_client_sessions().await.unwrap();
+    assert_eq!(stored.through, Offset(9));
+    let figures = QueueFigures { rows: 2, bytes: 20, last_sequence: 2 };
+    assert_eq!(stored.sessions, [(session_at_rest(1), figures)]);
+    assert_eq!(state.list_queued(1, 0, 9).await.unwrap(), [queued(1, 1), queued(1, 2)]);
+}
+
 /// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
 #[tokio::test]
 async fn reads_what_it_has_written() {
@@ -200,10 +220,12 @@ async fn reads_what_it_has_written() {
     fill(&folder.state()).await;
     fill_people(&folder.state()).await;
     fill_parts(&folder.state()).await;
+    fill_sessions(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
     check_people(&state).await;
     check_parts(&state).await;
+    check_sessions(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
@@ -226,6 +248,19 @@ async fn reads_state_v6() {
     check(&state).await;
     check_people(&state).await;
     check_parts(&state).await;
+    drop(state);
+    verified(&folder);
+}
+
+#[tokio::test]
+async fn reads_state_v8() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(8), folder.path()).unwrap();
+    let state = folder.state();
+    check(&state).await;
+    check_people(&state).await;
+    check_parts(&state).await;
+    check_sessions(&state).await;
     drop(state);
     verified(&folder);
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
 pub mod application_store;
+pub mod client_session_store;
 pub mod command_store;
 pub mod component_registry;
 pub mod connection_journal;
@@ -20,8 +21,9 @@ pub mod user_store;
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    ApplicationStore, CommandStore, ComponentRegistry, ConnectionJournal, CredentialStore,
-    DeviceRegistry, ReportedState, SearchIndex, SessionStore, TokenStore, UserStore,
+    ApplicationStore, ClientSessionStore, CommandStore, ComponentRegistry, ConnectionJournal,
+    CredentialStore, DeviceRegistry, ReportedState, SearchIndex, SessionStore, TokenStore,
+    UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -45,12 +47,18 @@ impl<T: TokenStore + ApplicationStore> Programs for T {}
 
 /// An implementation of all these ports.
 pub trait State:
-    Master + Programs + People + CommandStore + ReportedState + ConnectionJournal
+    Master + Programs + People + CommandStore + ReportedState + ConnectionJournal + ClientSessionStore
 {
 }
 
 impl<T> State for T where
-    T: Master + Programs + People + CommandStore + ReportedState + ConnectionJournal
+    T: Master
+        + Programs
+        + People
+        + CommandStore
+        + ReportedState
+        + ConnectionJournal
+        + ClientSessionStore
 {
 }
 

@@ -1,0 +1,130 @@
+//! What the router is to write down of sessions with its next commit: one transaction for all
+//! that gathered meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axle_domain::limit;
+use axle_domain::port::SessionChanges;
+use tokio::sync::{Notify, oneshot};
+
+use crate::delivery::Delivery;
+use crate::inbox::Inbox;
+use crate::link::Link;
+
+/// A message that the client has (QoS 2): once that is written down it may forget the packet id.
+pub(crate) struct Released {
+    pub(crate) link: Arc<Link>,
+    pub(crate) packet_id: u16,
+    pub(crate) key: (u64, u64),
+}
+
+/// A message of a shared subscription whose member went away.
+pub(crate) struct Orphan {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) delivery: Delivery,
+}
+
+/// Changes that wait.
+#[derive(Default)]
+pub(crate) struct Entries {
+    /// Sessions that are to be stored as they are then.
+    pub(crate) changed: BTreeMap<u64, Arc<Inbox>>,
+    pub(crate) ended: Vec<u64>,
+    pub(crate) settled: Vec<(Arc<Inbox>, u64)>,
+    pub(crate) released: Vec<Released>,
+    pub(crate) orphans: Vec<Orphan>,
+    /// Told when all this is durable.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.changed.len() + self.ended.len() + self.settled.len() + self.released.len()
+    }
+
+    /// As the store takes it.
+    pub(crate) fn changes(&self) -> SessionChanges {
+        SessionChanges {
+            ended: self.ended.clone(),
+            put: self.changed.values().map(|inbox| inbox.session()).collect(),
+            settled: self.settled.iter().map(|(inbox, it)| (inbox.number, *it)).collect(),
+            released: self.released.iter().map(|released| released.key).collect(),
+            ..SessionChanges::default()
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.orphans.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// The entries and who hears of new ones.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: Mutex<Entries>,
+    pub(crate) news: Notify,
+}
+
+impl Ledger {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Entries)) {
+        change(&mut self.entries());
+        self.news.notify_one();
+    }
+
+    /// Takes all that waits.
+    pub(crate) fn take(&self) -> Entries {
+        std::mem::take(&mut *self.entries())
+    }
+
+    /// Whether so much waits that clients should not add to it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries().len() >= limit::SESSION_CHANGES_WAITING_MAX
+    }
+
+    /// A session is to be stored as it is.
+    pub(crate) fn put(&self, inbox: &Arc<Inbox>) {
+        self.write(|entries| {
+            entries.changed.insert(inbox.number, Arc::clone(inbox));
+        });
+    }
+
+    /// The same, and hears when it is durable.
+    pub(crate) fn put_and_wait(&self, inbox: &Arc<Inbox>) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.write(|entries| {
+            entries.changed.insert(inbox.number, Arc::clone(inbox));
+            entries.waiting.push(sender);
+        });
+        receiver
+    }
+
+    /// A session has ended.
+    pub(crate) fn end(&self, number: u64) {
+        self.write(|entries| {
+            entries.changed.remove(&number);
+            entries.ended.push(number);
+        });
+    }
+
+    /// A message is done with.
+    pub(crate) fn settle(&self, inbox: &Arc<Inbox>, sequence: u64) {
+        self.write(|entries| entries.settled.push((Arc::clone(inbox), sequence)));
+    }
+
+    /// A client has a message.
+    pub(crate) fn release(&self, released: Released) {
+        self.write(|entries| entries.released.push(released));
+    }
+
+    /// Messages need another member of their group.
+    pub(crate) fn orphan(&self, orphans: Vec<Orphan>) {
+        if !orphans.is_empty() {
+            self.write(|entries| entries.orphans.extend(orphans));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Who has subscribed to what: filters in a tree of their levels, so that a message costs what its
+//! own levels cost, however many subscriptions there are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axle_domain::Subscription;
+
+use crate::inbox::Inbox;
+
+/// The index of subscriptions.
+#[derive(Default)]
+pub(crate) struct Routes {
+    root: Node,
+    count: usize,
+}
+
+#[derive(Default)]
+struct Node {
+    /// By the text of the next level.
+    named: HashMap<Box<str>, Node>,
+    /// Behind `+`.
+    any: Option<Box<Node>>,
+    /// Filters that end here.
+    here: Leaf,
+    /// Filters that end with `#` here.
+    below: Leaf,
+}
+
+#[derive(Default)]
+struct Leaf {
+    members: Vec<Member>,
+    groups: Vec<Group>,
+}
+
+/// A subscription and whose it is.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) subscription: Arc<Subscription>,
+}
+
+/// The members of a shared subscription.
+pub(crate) struct Group {
+    name: Box<str>,
+    pub(crate) members: Vec<Member>,
+    next: AtomicUsize,
+}
+
+impl Group {
+    /// The members, from the one on whose turn it is.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Member> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.members.len().max(1);
+        let (before, after) = self.members.split_at_checked(first).unwrap_or_default();
+        after.iter().chain(before)
+    }
+}
+
+/// What matches a topic name.
+#[derive(Default)]
+pub(crate) struct Matched<'a> {
+    pub(crate) members: Vec<&'a Member>,
+    pub(crate) groups: Vec<&'a Group>,
+}
+
+impl Leaf {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.groups.is_empty()
+    }
+
+    fn insert(&mut self, member: Member) {
+        let same = |other: &Member| other.inbox.number == member.inbox.number;
+        let Some(name) = member.subscription.share() else {
+            self.members.retain(|other| !same(other));
+            self.members.push(member);
+            return;
+        };
+        if let Some(group) = self.groups.iter_mut().find(|group| &*group.name == name) {
+            group.members.retain(|other| !same(other));
+            group.members.push(member);
+            return;
+        }
+        let name = Box::from(name);
+        self.groups.push(Group { name, members: vec![member], next: AtomicUsize::new(0) });
+    }
+
+    fn remove(&mut self, inbox: u64, share: Option<&str>) {
+        let other = |member: &Member| member.inbox.number != inbox;
+        match share {
+            None => self.members.retain(other),
+            Some(name) => {
+                for group in self.groups.iter_mut().filter(|group| &*group.name == name) {
+                    group.members.retain(other);
+                }
+                self.groups.retain(|group| !group.members.is_empty());
+            }
+        }
+    }
+
+    fn collect<'a>(&'a self, matched: &mut Matched<'a>) {
+        matched.members.extend(&self.members);
+        matched.groups.extend(&self.groups);
+    }
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
+    }
+
+    fn remove(&mut self, levels: &mut std::str::Split<'_, char>, inbox: u64, share: Option<&str>) {
+        match levels.next() {
+            None => self.here.remove(inbox, share),
+            Some("#") => self.below.remove(inbox, share),
+            Some("+") => {
+                if let Some(any) = &mut self.any {
+                    any.remove(levels, inbox, share);
+                    if any.is_empty() {
+                        self.any = None;
+                    }
+                }
+            }
+            Some(level) => {
+                if let Some(node) = self.named.get_mut(level) {
+                    node.remove(levels, inbox, share);
+                    if node.is_empty() {
+                        self.named.remove(level);
+                    }
+                }
+            }
+        }
+    }
+
+    fn collect<'a>(
+        &'a self,
+        mut levels: std::str::Split<'_, char>,
+        takes_wildcards: bool,
+        matched: &mut Matched<'a>,
+    ) {
+        if takes_wildcards {
+            self.below.collect(matched);
+        }
+        let Some(level) = levels.next() else {
+            self.here.collect(matched);
+            return;
+        };
+        if let Some(node) = self.named.get(level) {
+            node.collect(levels.clone(), true, matched);
+        }
+        if let Some(any) = self.any.as_ref().filter(|_| takes_wildcards) {
+            any.collect(levels, true, matched);
+        }
+    }
+}
+
+impl Routes {
+    /// Whether nobody asks for anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a subscription; one of the same client and filter gives way.
+    pub(crate) fn insert(&mut self, member: Member) {
+        self.remove(member.inbox.number, &member.subscription);
+        let subscription = Arc::clone(&member.subscription);
+        let mut node = &mut self.root;
+        let mut is_open = false;
+        for level in subscription.topic_filter().split('/') {
+            match level {
+                "#" => is_open = true,
+                "+" => node = node.any.get_or_insert_default(),
+                level => node = node.named.entry(Box::from(level)).or_default(),
+            }
+        }
+        if is_open {
+            node.below.insert(member)
+        } else {
+            node.here.insert(member)
+        }
+        self.count += 1;
+    }
+
+    /// Takes a subscription away, if it is there.
+    pub(crate) fn remove(&mut self, inbox: u64, subscription: &Subscription) {
+        if self.has(inbox, subscription) {
+            let mut levels = subscription.topic_filter().split('/');
+            self.root.remove(&mut levels, inbox, subscription.share());
+            self.count -= 1;
+        }
+    }
+
+    fn leaf(&self, subscription: &Subscription) -> Option<&Leaf> {
+        let mut node = &self.root;
+        for level in subscription.topic_filter().split('/') {
+            match level {
+                "#" => return Some(&node.below),
+                "+" => node = node.any.as_deref()?,
+                level => node = node.named.get(level)?,
+            }
+        }
+        Some(&node.here)
+    }
+
+    fn has(&self, inbox: u64, subscription: &Subscription) -> bool {
+        let Some(leaf) = self.leaf(subscription) else { return false };
+        let members = match subscription.share() {
+            None => Some(&leaf.members),
+            Some(_) => self.group(subscription).map(|group| &group.members),
+        };
+        members.into_iter().flatten().any(|member| member.inbox.number == inbox)
+    }
+
+    /// All that matches a topic name.
+    pub(crate) fn matching(&self, name: &str) -> Matched<'_> {
+        let mut matched = Matched::default();
+        // [MQTT-4.7.2-1]
+        self.root.collect(name.split('/'), !name.starts_with('$'), &mut matched);
+        matched
+    }
+
+    /// The group that a shared subscription belongs to.
+    pub(crate) fn group(&self, subscription: &Subscription) -> Option<&Group> {
+        let name = subscription.share()?;
+        let leaf = self.leaf(subscription)?;
+        leaf.groups.iter().find(|group| &*group.name == name)
+    }
+}
