@@ -26,7 +26,7 @@ pub enum ApplicationCommand {
 /// A new application.
 #[derive(Clone, Debug, Args)]
 pub struct ApplicationCreateArgs {
-    /// Its name: [a-z][a-z0-9_-]{0,47}, and no device's id.
+    /// Its name: a small letter, then small letters, digits, _ and -, at most 48, and no device's id.
     pub name: String,
     /// A filter of topics that it may publish to; several times for several.
     #[arg(long, value_name = "FILTER")]
