@@ -26,7 +26,7 @@ pub enum ApplicationCommand {
 /// A new application.
 #[derive(Clone, Debug, Args)]
 pub struct ApplicationCreateArgs {
-    /// Its name: a small letter, then small letters, digits, _ and -, at most 48, and no device's id.
+    /// Its name: small letters, digits, _ and -, a letter first, at most 48; no device's id.
     pub name: String,
     /// A filter of topics that it may publish to; several times for several.
     #[arg(long, value_name = "FILTER")]
