@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::component::{KINDS, room_for};
 use crate::{
     Approval, Change, Component, ComponentFacts, ComponentStatus, Device, DeviceFacts,
-    DeviceStatus, FeedRecord, Installation, KindName, Known, Neighbor, Reason, Timestamp, limit,
+    DeviceStatus, FeedRecord, Installation, KindName, Known, Neighbor, Reason, Serial, Timestamp,
+    limit,
 };
 
 /// Kinds of devices that are known from the first start; others a person lets in.
@@ -107,9 +108,10 @@ fn judge_component(
     apply_status(&mut component, facts)?;
     let is_new_life = component.status == ComponentStatus::Remanufactured
         && stored.status != ComponentStatus::Remanufactured;
-    apply_facts(&mut component, facts, is_approved || is_new_life)?;
-    let (made, used) = (component.produced_at, known.first_installed_at);
+    apply_kind(&mut component, facts, is_approved, known.first_installed_at.is_some())?;
     let is_vouched = is_approved || is_new_life;
+    apply_facts(&mut component, facts, is_vouched)?;
+    let (made, used) = (component.produced_at, known.first_installed_at);
     if !is_vouched && made != stored.produced_at && used.is_some_and(|used| made > Some(used)) {
         let detail = format!("component `{}` was installed before it was made", facts.serial);
         return Err(Reason::new("component.installed_before", detail));
@@ -153,26 +155,39 @@ fn apply_status(component: &mut Component, facts: &ComponentFacts) -> Result<(),
     }
 }
 
+/// What a component is decides which places it fits in: a new life makes no battery of a motor,
+/// and even a person cannot say so once it sat in a device, beside others of the new kind perhaps.
+fn apply_kind(
+    component: &mut Component,
+    facts: &ComponentFacts,
+    is_approved: bool,
+    was_installed: bool,
+) -> Result<(), Reason> {
+    if component.kind == facts.kind {
+        return Ok(());
+    }
+    if !is_approved || was_installed {
+        let (stored, said) = (component.kind.as_str(), facts.kind.as_str());
+        return Err(contradiction(&facts.serial, "kind", stored, said));
+    }
+    component.kind = facts.kind.clone();
+    Ok(())
+}
+
+fn contradiction(serial: &Serial, what: &str, stored: &str, said: &str) -> Reason {
+    let detail = format!("component `{serial}` is known with the {what} `{stored}`, not `{said}`");
+    Reason::new("component.conflict", detail)
+}
+
 fn apply_facts(
     component: &mut Component,
     facts: &ComponentFacts,
     is_replacing: bool,
 ) -> Result<(), Reason> {
-    let serial = facts.serial.clone();
-    let contradicts = |what: &str, stored: &str, said: &str| {
-        let detail =
-            format!("component `{serial}` is known with the {what} `{stored}`, not `{said}`");
-        Err(Reason::new("component.conflict", detail))
-    };
-    if component.kind != facts.kind {
-        if !is_replacing {
-            return contradicts("kind", component.kind.as_str(), facts.kind.as_str());
-        }
-        component.kind = facts.kind.clone();
-    }
+    let serial = &facts.serial;
     if let Some(model) = facts.model.as_ref().filter(|model| !model.is_empty()) {
         if component.model != *model && !component.model.is_empty() && !is_replacing {
-            return contradicts("model", &component.model, model);
+            return Err(contradiction(serial, "model", &component.model, model));
         }
         component.model.clone_from(model);
     }

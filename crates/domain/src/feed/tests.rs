@@ -141,6 +141,19 @@ fn a_serial_with_other_facts_waits() {
 }
 
 #[test]
+fn what_sat_in_a_device_stays_of_its_kind() {
+    let motor = |status| {
+        let kind = KindName::parse("motor").unwrap();
+        FeedRecord::Component(ComponentFacts { kind, ..facts(status) })
+    };
+    let stored = known(ComponentStatus::Spare);
+    let renewed = motor(Some(ComponentStatus::Remanufactured));
+    assert_eq!(code(says(&renewed, &stored)), "component.conflict", "no motor from a battery");
+    let used = Known { first_installed_at: Some(day(-5)), ..stored };
+    assert_eq!(code(vouched(&motor(None), &used, None)), "component.conflict");
+}
+
+#[test]
 fn what_cannot_be_true_is_refused_even_when_vouched_for() {
     let installed = |from, to| FeedRecord::Installation(installation("b-1", from, to));
     let made = |at| FeedRecord::Component(ComponentFacts { produced_at: Some(at), ..facts(None) });

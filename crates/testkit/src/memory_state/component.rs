@@ -58,8 +58,9 @@ impl Contents {
     fn known_of(&self, record: &Installation) -> Known {
         let master = &self.master;
         let component = master.components.get(&record.serial).cloned();
-        let overlapping: Vec<_> =
+        let mut overlapping: Vec<_> =
             master.installations.values().filter(|it| it.overlaps(record)).collect();
+        overlapping.sort_by_key(|it| (it.from, &it.serial));
         let own = overlapping.iter().filter(|it| it.serial == record.serial);
         let elsewhere = own.filter(|it| it.from != record.from).map(|it| (*it).clone()).collect();
         let mut neighbors = Vec::new();

@@ -141,6 +141,11 @@ pub async fn records_are_judged_in_order(state: &dyn State) {
         sitting,
         [("S1", ComponentStatus::Spare, Some(at(10))), ("S2", ComponentStatus::InUse, None)]
     );
+    // Of several in the way the first in time is named.
+    let third = vec![component("S0", "battery"), installed("S0", "b-1", 5, None)];
+    let (receipt, _) = state.accept_batch(batch("third", third)).await.unwrap();
+    let said = receipt.review.first().map(|aside| aside.detail.as_str()).unwrap_or_default();
+    assert!(said.contains("holds `S1`"), "{said}");
 }
 
 /// Clause 3.
