@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axle_domain::port::{
     ApplicationStore, CertificateAuthority, ClientSessionStore, Clock, CommandStore,
-    ComponentRegistry, ConnectionJournal, Counters, CredentialStore, DeviceFilter, DeviceLink,
+    ComponentRegistry, ConnectionJournal, ConsumerRegistry, Counters, CredentialStore,
+    DeviceFilter, DeviceLink,
     DeviceRegistry, EventLog, Machine, ReportedState, SearchIndex, SessionStore, TelemetryStore,
     TokenStore, UserStore,
 };
@@ -13,6 +14,7 @@ use axle_domain::{Device, Error, Offset, Schemas};
 use crate::application::Applications;
 use crate::command::Commands;
 use crate::component::Components;
+use crate::consumer::Consumers;
 use crate::consumption::{Consumptions, KeptDays};
 use crate::device::Devices;
 use crate::dispatch::Dispatch;
@@ -21,6 +23,7 @@ use crate::fleet_map::FleetMap;
 use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
 use crate::project::Projector;
+use crate::publish::Publish;
 use crate::quality::Quality;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
@@ -66,6 +69,8 @@ pub struct Ports {
     pub reported: Arc<dyn ReportedState>,
     /// The last connection events.
     pub connections: Arc<dyn ConnectionJournal>,
+    /// Who follows the log with a position of its own.
+    pub consumers: Arc<dyn ConsumerRegistry>,
     /// The way down to devices.
     pub link: Arc<dyn DeviceLink>,
     /// Signs device certificates.
@@ -89,6 +94,10 @@ pub struct Positions {
 pub struct App {
     /// Messages to safety.
     pub ingest: Ingest,
+    /// Programs that follow the log.
+    pub consumers: Consumers,
+    /// Programs that publish to it.
+    pub publish: Publish,
     /// Uploads of apps.
     pub uploads: Uploads,
     /// The registry.
@@ -160,15 +169,19 @@ impl App {
             Arc::clone(&registry),
             Arc::clone(&clock),
         ));
+        let consumers = Consumers::open(&ports).await?;
         let projector = Projector::open(
             &ports,
             Arc::clone(&schemas),
             Arc::clone(&door),
             (Arc::clone(&fleet_map), Arc::clone(&kept_days)),
+            consumers.floor(),
         )
         .await?;
         Ok(Self {
             ingest: Ingest::new(Arc::clone(&log), Arc::clone(&clock), Arc::clone(&door)),
+            publish: Publish::new(&ports, projector.watch()),
+            consumers,
             uploads: Uploads::new(
                 &ports,
                 Arc::clone(&schemas),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog};
-use axle_domain::{Envelope, Error, Kind, Message, Offset, Source};
+use axle_domain::{Envelope, Error, Kind, Message, Offset, Source, Turned};
 
 use crate::metrics::DoorMetrics;
 use crate::publisher::Publisher;
@@ -50,7 +50,6 @@ impl Ingest {
     /// `Unavailable` (the log has failed: acknowledge nothing, close).
     pub fn publish(&self, publisher: &Publisher, content: &Content<'_>) -> Result<Offset, Error> {
         if !publisher.may_publish(content.topic) {
-            self.metrics.rejected(1);
             return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
         self.log.append(&Message {
@@ -68,9 +67,24 @@ impl Ingest {
         })
     }
 
-    /// Counts publishes that the gateway refused itself (size, malformed topic, quota).
-    pub fn count_rejected(&self, messages: u64) {
-        self.metrics.rejected(messages);
+    /// Counts publishes that were refused: by [`Ingest::publish`] as `Denied`, or by the gateway
+    /// itself (size, malformed topic, quota). Says which record has the count: acknowledge the
+    /// refusal once that is durable, at once where the log takes none now.
+    pub fn count_rejected(&self, messages: u64) -> Option<Offset> {
+        self.turn(Turned { rejected: messages, shed: 0 })
+    }
+
+    /// Counts requests that were refused or turned away; returns when the count is as safe as the
+    /// log can make it now.
+    pub async fn settle(&self, turned: Turned) {
+        if let Some(offset) = self.turn(turned) {
+            // A log that has failed counts nothing more, and says so itself.
+            let _failed = self.log.durable(offset).await.is_err();
+        }
+    }
+
+    fn turn(&self, turned: Turned) -> Option<Offset> {
+        self.metrics.note(&*self.log, self.clock.now(), turned)
     }
 
     /// Counts QoS 0 publishes that were dropped for lack of room.

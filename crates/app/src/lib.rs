@@ -10,7 +10,7 @@ mod app;
 mod application;
 mod command;
 mod component;
-mod consumers;
+mod consumer;
 mod consumption;
 pub mod decode;
 mod device;
@@ -24,18 +24,21 @@ mod ownership;
 mod password;
 mod principal;
 mod project;
+mod publish;
 mod publisher;
 mod quality;
 mod quarantine;
 mod query;
 mod random;
 mod registry;
+mod retention;
 mod ride;
 mod search;
 mod session;
 mod sign_in;
 mod time_text;
 mod token;
+mod topic_filter;
 mod upload;
 mod user;
 mod vitals;
@@ -44,7 +47,7 @@ pub use app::{App, Ports, Positions};
 pub use application::{Applications, NewApplication};
 pub use command::{Commands, NewCommand};
 pub use component::Components;
-pub use consumers::Consumers;
+pub use consumer::{Consumers, From as ReadFrom, HoldLimits, Page, Portion, Selection};
 pub use consumption::{
     Bucket, BucketUse, Consumption, ConsumptionQuestion, Consumptions, Period, Reading, SocketUse,
     Stretch, Zone,
@@ -60,6 +63,7 @@ pub use ownership::Transfer;
 pub use password::Password;
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
+pub use publish::{NewMessage, Publish, Published};
 pub use publisher::{Publisher, Rights};
 pub use quality::{
     ClockQuality, CodeQuality, DayQuality, FieldQuality, Quality, QualityReport, quarantine_advice,
@@ -67,12 +71,14 @@ pub use quality::{
 pub use quarantine::{Mend, Quarantine};
 pub use query::{DeviceState, Queries};
 pub use registry::{PresentedCertificate, Registry};
+pub use retention::{Follower, Holder};
 pub use ride::{Ride, RidePoint, Rides};
 pub use search::{Found, Search};
 pub use session::{Sessions, SignedIn};
 pub use sign_in::{NewPasskey, SignIn};
 pub use time_text::{format_time, parse_time};
 pub use token::Tokens;
+pub use topic_filter::TopicFilter;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
 pub use user::{NewUser, UserChange, Users};
 pub use vitals::{

@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axle_domain::port::Counters;
+use axle_domain::port::{Counters, EventLog};
+use axle_domain::{Envelope, Message, Offset, Source, Timestamp, Turned};
 
-/// Counts at the door that the log does not hold: what was refused or turned away.
+/// Counts at the door of what was refused or turned away.
 ///
-/// They wait here until the projection commits them together with what the log holds, so that
-/// the law of the door stays exact over restarts.
+/// They go into the log as small records, and what was refused is acknowledged once its record is
+/// durable: so the law of the door stays exact over any crash. Where the log has no room they
+/// wait here for the next record, or for the projection's next commit. Only what nobody was told
+/// of (QoS 0 that was shed) can be lost with the process.
 #[derive(Debug, Default)]
 pub struct DoorMetrics {
     rejected: AtomicU64,
@@ -21,6 +24,39 @@ impl DoorMetrics {
 
     pub(crate) fn shed(&self, messages: u64) {
         self.shed.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Writes counts into the log, with all that wait here. Says which record has them; `None`
+    /// where the log takes none now: then they wait.
+    pub(crate) fn note(
+        &self,
+        log: &dyn EventLog,
+        now: Timestamp,
+        turned: Turned,
+    ) -> Option<Offset> {
+        let waiting = self.take();
+        let turned = Turned {
+            rejected: turned.rejected + waiting.rejected,
+            shed: turned.shed + waiting.shed,
+        };
+        let appended = log.append(&Message {
+            source: Source::Door,
+            device: "",
+            topic: "",
+            content_type: "",
+            payload: &turned.to_payload(),
+            received_at: now,
+            connected_at: now,
+            sent_at: None,
+            replayed_at: None,
+            origin: "",
+            envelope: Envelope::default(),
+        });
+        if appended.is_err() {
+            self.rejected(turned.rejected);
+            self.shed(turned.shed);
+        }
+        appended.ok()
     }
 
     /// Takes the counts away, to be committed.

@@ -66,6 +66,12 @@ impl Principal {
                 "token.scope_missing",
                 "this needs a token with the scope `feed:PLANT` of that plant, or `admin`",
             ),
+            Self::Token(_) if access == Access::ReadLog => {
+                ("token.scope_missing", "this needs a token with the scope `log:read` or `admin`")
+            }
+            Self::Token(_) if access == Access::PublishLog => {
+                ("token.scope_missing", "this needs a token with the scope `log:write` or `admin`")
+            }
             Self::Token(_) => ("token.scope_missing", "this needs a token with the scope `admin`"),
             Self::User(_) | Self::Link => ("role.denied", who_may(access)),
         };
@@ -124,9 +130,10 @@ fn who_may(access: Access<'_>) -> &'static str {
             "SQL is for the roles admin and operator, since it reads across devices: ask one of \
              them, or use the pages of the devices"
         }
-        Access::Administer => "this is for the role admin",
+        Access::Administer | Access::PublishLog => "this is for the role admin",
         Access::ReadAll => "this is for the roles admin, operator and support",
         Access::Operate
+        | Access::ReadLog
         | Access::Feed(_)
         | Access::Upload(_)
         | Access::Read(_)

@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::app::Ports;
-use crate::consumers::Consumers;
 use crate::consumption::KeptDays;
 use crate::fleet_map::FleetMap;
 use crate::lag::{Arrived, Lag, LagFigures};
 use crate::metrics::DoorMetrics;
+use crate::retention::Floor;
 use fold::Fold;
 use stretch::Stretch;
 
@@ -95,7 +95,7 @@ pub struct Projector {
     door: Arc<DoorMetrics>,
     fleet_map: Arc<FleetMap>,
     kept_days: Arc<KeptDays>,
-    consumers: Consumers,
+    floor: Arc<Floor>,
     start: (Offset, Offset),
     applied: watch::Sender<(Offset, Offset)>,
     counts: Counts,
@@ -110,9 +110,8 @@ impl Projector {
         schemas: Arc<Schemas>,
         door: Arc<DoorMetrics>,
         (fleet_map, kept_days): (Arc<FleetMap>, Arc<KeptDays>),
+        floor: Arc<Floor>,
     ) -> Result<Self, Error> {
-        let consumers = Consumers::new(Arc::clone(&ports.log));
-        consumers.put(Consumers::SESSIONS, ports.client_sessions.oldest_needed().await?);
         let Ports { log, store, reported, clock, .. } = ports.clone();
         let start = (store.position(), reported.position().await?);
         let end = log.bounds().appended;
@@ -134,19 +133,13 @@ impl Projector {
             door,
             fleet_map,
             kept_days,
-            consumers,
+            floor,
             start,
             applied,
             counts,
             clock,
             lag: Default::default(),
         })
-    }
-
-    /// Who else needs which part of the log.
-    #[must_use]
-    pub fn consumers(&self) -> &Consumers {
-        &self.consumers
     }
 
     /// How far the projections are: store, state.
@@ -348,7 +341,7 @@ impl Projector {
     fn committed(&self, through: Offset) {
         self.applied.send_modify(|applied| applied.1 = applied.1.max(through));
         let durable = self.store.position().min(through);
-        self.consumers.put(Consumers::PROJECTOR, Some(durable));
+        self.floor.project(durable);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axle_domain::port::{Clock, EventLog, ReportedState, UploadReceipt};
 use axle_domain::{
     Access, DeviceId, Envelope, Error, Kind, Message, Offset, Schemas, Source, StreamName,
-    Timestamp, Topic, UploadId, limit,
+    Timestamp, Topic, Turned, UploadId, limit,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -143,10 +143,20 @@ impl Uploads {
         let result = self.accept_once(principal, request).await;
         match &result {
             Ok(_) => {}
-            Err(error) if error.kind.is_retryable() => self.door.shed(1),
-            Err(_) => self.door.rejected(1),
+            Err(error) => {
+                let is_shed = u64::from(error.kind.is_retryable());
+                self.settle(Turned { rejected: 1 - is_shed, shed: is_shed }).await;
+            }
         }
         result
+    }
+
+    /// Returns when a refusal is counted as safely as the log can now.
+    async fn settle(&self, turned: Turned) {
+        if let Some(offset) = self.door.note(&*self.log, self.clock.now(), turned) {
+            // A log that has failed counts nothing more, and says so itself.
+            let _failed = self.log.durable(offset).await.is_err();
+        }
     }
 
     async fn accept_once(

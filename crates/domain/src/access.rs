@@ -15,6 +15,10 @@ pub enum Access<'a> {
     Feed(&'a PlantName),
     /// Read every device, and what concerns the instance as a whole.
     ReadAll,
+    /// Read every message of the log, and have a position in it.
+    ReadLog,
+    /// Publish to the log on any topic, for any device.
+    PublishLog,
     /// Ask in SQL; whose rows the answer holds is another question.
     Query,
     /// Change what is said of devices, mend what was set aside, decide on master data.
@@ -29,7 +33,13 @@ impl<'a> Access<'a> {
     pub fn device(self) -> Option<&'a DeviceId> {
         match self {
             Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
-            Self::Feed(_) | Self::ReadAll | Self::Query | Self::Operate | Self::Administer => None,
+            Self::Feed(_)
+            | Self::ReadAll
+            | Self::ReadLog
+            | Self::PublishLog
+            | Self::Query
+            | Self::Operate
+            | Self::Administer => None,
         }
     }
 }

@@ -98,6 +98,10 @@ id!(
     ApplicationName, "application.name_invalid", "application name", is_application_name,
     "[a-z][a-z0-9_-]{{0,47}}"
 );
+id!(
+    /// A program that follows the log with a position of its own: `[A-Za-z0-9_-]{1,64}`.
+    ConsumerName, "consumer.name_invalid", "consumer name", is_token, "[A-Za-z0-9_-]{{1,64}}"
+);
 
 fn is_application_name(text: &str) -> bool {
     (1..=48).contains(&text.len())

@@ -12,6 +12,7 @@ mod client_session;
 mod command;
 mod component;
 mod connection_event;
+mod consumer;
 mod device;
 mod error;
 mod feed;
@@ -30,6 +31,7 @@ pub mod search;
 mod time;
 mod token;
 mod topic;
+mod turned;
 mod user;
 
 pub use access::Access;
@@ -40,6 +42,7 @@ pub use component::{Component, ComponentStatus, Installation};
 pub use connection_event::{
     ConnectionCause, ConnectionEvent, ConnectionOutcome, GATHER_TIME, ProtocolVersion, RefusalStage,
 };
+pub use consumer::Consumer;
 pub use device::{Certificate, Device, DeviceStatus, Fingerprint};
 pub use error::{Error, Kind};
 pub use feed::{
@@ -48,8 +51,8 @@ pub use feed::{
 };
 pub use grant::{Grants, TopicFilter};
 pub use id::{
-    ApplicationName, BatchId, CommandId, DeviceId, KindName, PlantName, Serial, StreamName,
-    UploadId, UserName,
+    ApplicationName, BatchId, CommandId, ConsumerName, DeviceId, KindName, PlantName, Serial,
+    StreamName, UploadId, UserName,
 };
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
@@ -66,4 +69,5 @@ pub use search::{
 pub use time::{Settled, TimeError, TimeQuality, Timestamp, settle};
 pub use token::{Scope, Token, TokenHash};
 pub use topic::{Topic, TopicError};
+pub use turned::Turned;
 pub use user::{Invitation, Passkey, Role, SecretHash, Session, User, UserHandle};

@@ -192,6 +192,21 @@ pub const SEARCH_HITS_MAX: usize = 100;
 /// How long a search guesses at typos after it has found what was typed.
 pub const SEARCH_GUESS_TIME_MAX: Duration = Duration::from_millis(50);
 
+/// Registered consumers of the log.
+pub const CONSUMERS_MAX: usize = 1000;
+/// Most messages that are published to the log by one request.
+pub const PUBLISH_MESSAGES_MAX: usize = 1000;
+/// Largest body of such a request.
+pub const PUBLISH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of records that one answer to a consumer holds, but for one record that is larger.
+pub const CONSUME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of records that one request of a consumer looks through where its filter skips most.
+pub const CONSUME_SCAN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest wait of a consumer for the next message.
+pub const CONSUME_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Consumers that wait or are being answered at one time.
+pub const CONSUMES_RUNNING_MAX: usize = 64;
+
 /// Most items of one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 

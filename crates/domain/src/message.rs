@@ -36,6 +36,11 @@ pub enum Source {
     Upload = 2,
     /// A quarantined payload that a person sent in again.
     Replay = 3,
+    /// `POST /api/v1/streams/messages`: a program's message.
+    Service = 4,
+    /// The door itself: what it refused and turned away, so that the counts of it are durable
+    /// before anyone is told. See [`crate::Turned`].
+    Door = 5,
 }
 
 impl Source {
@@ -46,6 +51,8 @@ impl Source {
             1 => Some(Self::Mqtt),
             2 => Some(Self::Upload),
             3 => Some(Self::Replay),
+            4 => Some(Self::Service),
+            5 => Some(Self::Door),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ mod clock;
 mod command_store;
 mod component_registry;
 mod connection_journal;
+mod consumer_registry;
 mod credential_store;
 mod device_link;
 mod device_registry;
@@ -36,6 +37,7 @@ pub use component_registry::{
     FeedBatch, ReviewFilter, SetAside,
 };
 pub use connection_journal::{ConnectionFilter, ConnectionJournal};
+pub use consumer_registry::ConsumerRegistry;
 pub use credential_store::CredentialStore;
 pub use device_link::{DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};

@@ -27,10 +27,15 @@ pub enum Scope {
     Command(DeviceId),
     /// Feed master data as one plant, and see what waits of it.
     Feed(PlantName),
+    /// Read every message of the log, and have positions in it.
+    LogRead,
+    /// Publish to the log on any topic, for any device.
+    LogWrite,
 }
 
 impl Scope {
-    /// Reads `admin`, `upload:DEVICE`, `read:DEVICE`, `command:DEVICE` or `feed:PLANT`.
+    /// Reads `admin`, `upload:DEVICE`, `read:DEVICE`, `command:DEVICE`, `feed:PLANT`, `log:read` or
+    /// `log:write`.
     ///
     /// # Errors
     /// `Invalid`, naming the forms.
@@ -41,6 +46,11 @@ impl Scope {
         let Some((verb, device)) = text.split_once(':') else { return Err(unknown(text)) };
         if verb == "feed" {
             return Ok(Self::Feed(PlantName::parse(device)?));
+        }
+        match text {
+            "log:read" => return Ok(Self::LogRead),
+            "log:write" => return Ok(Self::LogWrite),
+            _ => {}
         }
         let device = DeviceId::parse(device)?;
         match verb {
@@ -55,7 +65,7 @@ impl Scope {
     #[must_use]
     pub fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::Admin | Self::Feed(_) => None,
+            Self::Admin | Self::Feed(_) | Self::LogRead | Self::LogWrite => None,
             Self::Upload(device) | Self::Read(device) | Self::Command(device) => Some(device),
         }
     }
@@ -73,6 +83,7 @@ impl Scope {
             // The answer holds rows of that device alone.
             (Self::Read(_) | Self::Command(_), Access::Query) => true,
             (Self::Feed(mine), Access::Feed(wanted)) => mine == wanted,
+            (Self::LogRead, Access::ReadLog) | (Self::LogWrite, Access::PublishLog) => true,
             _ => false,
         }
     }
@@ -83,8 +94,8 @@ fn unknown(text: &str) -> Error {
     Error::invalid(
         "token.scope_invalid",
         format!(
-            "`{}` is no scope: use admin, upload:DEVICE, read:DEVICE, command:DEVICE or \
-             feed:PLANT",
+            "`{}` is no scope: use admin, upload:DEVICE, read:DEVICE, command:DEVICE, \
+             feed:PLANT, log:read or log:write",
             shown.escape_debug()
         ),
     )
@@ -98,6 +109,8 @@ impl fmt::Display for Scope {
             Self::Read(device) => write!(f, "read:{device}"),
             Self::Command(device) => write!(f, "command:{device}"),
             Self::Feed(plant) => write!(f, "feed:{plant}"),
+            Self::LogRead => f.write_str("log:read"),
+            Self::LogWrite => f.write_str("log:write"),
         }
     }
 }
@@ -144,10 +157,12 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads_and_refuses_the_rest() {
-        for good in ["admin", "upload:b-1", "read:x:y", "command:b", "feed:graz-2"] {
+        for good in
+            ["admin", "upload:b-1", "read:x:y", "command:b", "feed:graz-2", "log:read", "log:write"]
+        {
             assert_eq!(Scope::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "root", "upload:", "upload:a b", "write:b-1", "feed:a.b"] {
+        for bad in ["", "log:all", "root", "upload:", "upload:a b", "write:b-1", "feed:a.b"] {
             assert!(Scope::parse(bad).is_err(), "{bad}");
         }
     }

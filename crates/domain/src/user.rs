@@ -43,7 +43,7 @@ impl Role {
     pub fn allows(self, own: &[DeviceId], access: Access<'_>) -> bool {
         match self {
             Self::Admin => true,
-            Self::Operator => !matches!(access, Access::Administer),
+            Self::Operator => !matches!(access, Access::Administer | Access::PublishLog),
             Self::Support => {
                 matches!(access, Access::Read(_) | Access::Command(_) | Access::ReadAll)
             }
@@ -52,6 +52,8 @@ impl Role {
                 Access::Upload(_)
                 | Access::Feed(_)
                 | Access::ReadAll
+                | Access::ReadLog
+                | Access::PublishLog
                 | Access::Query
                 | Access::Operate
                 | Access::Administer => false,

@@ -46,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) decoding: Semaphore,
     /// Streams of events.
     pub(crate) events: Arc<Semaphore>,
+    /// Reads of the log that are under way.
+    pub(crate) consumes: Arc<Semaphore>,
     /// Pages that are kept up to date.
     pub(crate) pages: Arc<Semaphore>,
     /// One-time links into the console.
@@ -86,6 +88,7 @@ impl Api {
             reading: Semaphore::new(UPLOADS_READING_MAX),
             decoding: Semaphore::new(UPLOAD_UNITS_MAX),
             events: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
+            consumes: Arc::new(Semaphore::new(axle_domain::limit::CONSUMES_RUNNING_MAX)),
             pages: Arc::new(Semaphore::new(LIVE_PAGES_MAX)),
             links: Links::default(),
             sign_ins: SignInLimits::default(),

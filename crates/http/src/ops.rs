@@ -115,6 +115,13 @@ fn compute(app: &App, counters: Counters) -> Result<Registry, prometheus::Error>
     gauge("axle_log_durable_offset", "One past the newest durable record.", log.durable.0)?;
     gauge("axle_log_appended_offset", "One past the newest record.", log.appended.0)?;
     gauge("axle_log_bytes", "Bytes of the log on disk.", log.bytes)?;
+    let holder = app.consumers.holder();
+    let held = "Bytes of the log behind the oldest position of a projection or consumer.";
+    gauge("axle_log_needed_offset", "Oldest record that anyone needs.", holder.position.0)?;
+    gauge("axle_log_held_bytes", held, holder.bytes)?;
+    let is_consumer = u64::from(holder.follower.consumer().is_some());
+    let by = "1 where a consumer is furthest behind, 0 where it is a projection.";
+    gauge("axle_log_held_by_consumer", by, is_consumer)?;
     let rows = store.recent_rows + store.file_rows;
     gauge("axle_store_rows", "Rows of the store, in memory and in files.", rows)?;
     gauge("axle_store_recent_rows", "Rows of the store in memory.", store.recent_rows)?;

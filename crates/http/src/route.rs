@@ -16,6 +16,7 @@ mod quality;
 mod quarantine;
 mod query;
 mod search;
+mod streams;
 mod system;
 mod telemetry;
 mod tokens;
@@ -86,6 +87,13 @@ pub(crate) fn table() -> Vec<(&'static Operation, MethodRouter<Arc<Api>>)> {
         route(&users::DELETE, users::delete),
         route(&users::INVITE, users::invite),
         route(&events::FOLLOW, events::follow),
+        route(&streams::PUBLISH, streams::publish),
+        route(&streams::READ, streams::read),
+        route(&streams::LIST, streams::list),
+        route(&streams::CREATE, streams::create),
+        route(&streams::GET, streams::get),
+        route(&streams::MOVE, streams::put_position),
+        route(&streams::DELETE, streams::delete),
         route(&instance::POSITIONS, instance::positions),
         route(&system::GET, system::get),
         route(&instance::LIMITS, instance::limits),

@@ -162,7 +162,7 @@ impl EventLog for EmbeddedLog {
     }
 
     fn release(&self, before: Offset) {
-        self.shared.released.store(before.0, Ordering::Release);
+        *self.shared.released() = before.0;
         let second = self.shared.segments().get(1).map(|segment| segment.header.base);
         if second.is_some_and(|base| base <= before.0) {
             let mut pending = self.shared.pending();

@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     /// Bytes on disk, up to the last durable record.
     pub(crate) bytes: AtomicU64,
     /// The oldest offset that a consumer still needs.
-    pub(crate) released: AtomicU64,
+    pub(crate) released: Mutex<u64>,
     /// How long commits took.
     pub(crate) commits: LatencyHistogram,
     /// When the newest durable record came, microseconds since 1970.
@@ -55,7 +55,7 @@ impl Shared {
             segments: RwLock::new(segments.into()),
             tail: Tail::new(settings.tail_bytes),
             bytes: AtomicU64::new(bytes),
-            released: AtomicU64::new(0),
+            released: Mutex::new(0),
             commits: LatencyHistogram::default(),
             newest: AtomicI64::new(0),
             pending: Mutex::new(pending),
@@ -82,6 +82,11 @@ impl Shared {
         let mut list = self.segments().to_vec();
         change(&mut list);
         *self.segments.write().unwrap_or_else(PoisonError::into_inner) = list.into();
+    }
+
+    /// The oldest offset that a consumer still needs. Who holds it keeps segments from going.
+    pub(crate) fn released(&self) -> MutexGuard<'_, u64> {
+        self.released.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing more becomes durable: everybody who waits is told.

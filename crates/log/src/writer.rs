@@ -182,21 +182,23 @@ impl Writer {
     fn retain(&self) {
         let shared = &*self.shared;
         let retention = shared.settings.retention;
-        let released = shared.released.load(Ordering::Acquire);
         let newest = shared.newest.load(Ordering::Acquire);
         let age_max = i64::try_from(retention.age_max.as_micros()).unwrap_or(i64::MAX);
         loop {
+            // Held until the segment is out of the list: what `release` names afterwards is safe.
+            let released = shared.released();
             let segments = shared.segments();
             let [oldest, after, ..] = &*segments else { return };
             // The newest record of a segment came before the first of the next one.
             let left = after.oldest.get().copied().unwrap_or(i64::MAX);
             let is_old = newest.saturating_sub(left) > age_max;
             let is_over = shared.bytes() > retention.bytes_max;
-            if after.header.base > released || !(is_old || is_over) {
+            if after.header.base > *released || !(is_old || is_over) {
                 return;
             }
             // Out of the list first: a reader never finds a file that is gone.
             shared.replace_segments(|list| drop(list.remove(0)));
+            drop(released);
             shared.bytes.fetch_sub(oldest.end().0, Ordering::AcqRel);
             let removed = self.disk.remove(&oldest.path);
             if let Err(error) = removed.and_then(|()| self.disk.sync_folder(&self.dir)) {

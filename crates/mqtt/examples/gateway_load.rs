@@ -108,6 +108,7 @@ async fn serve(dir: &str) {
         client_sessions: state.clone(),
         commands: state.clone(),
         connections: Arc::new(NoJournal),
+        consumers: state.clone(),
         reported: state,
         link: sessions.clone(),
         authority: authority.clone(),

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::Consumers;
 use axle_domain::port::{QueueFigures, Record, SendError, SessionChanges};
 use axle_domain::{Error, Kind, Offset, QueuedMessage, Source, limit};
 use tokio::time::Instant;
@@ -251,7 +250,7 @@ impl Router {
             self.count_dropped("queue_full", dropped.iter().map(|(_, it)| it.rows).sum());
         }
         let needed = self.oldest.map_or(self.stored, |oldest| oldest.min(self.stored));
-        self.shared.app.projector.consumers().put(Consumers::SESSIONS, has_kept.then_some(needed));
+        self.shared.app.consumers.put_sessions(has_kept.then_some(needed));
         self.tell(turn);
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use axle_app::{App, Ports};
 use axle_domain::port::{
     ApplicationStore, ClientSessionStore, Clock, CommandStore, ComponentRegistry,
-    ConnectionJournal, CredentialStore, DeviceLink, DeviceRegistry, EventLog, ReportedState,
-    SearchIndex, SessionStore, TelemetryStore, TokenStore, UserStore,
+    ConnectionJournal, ConsumerRegistry, CredentialStore, DeviceLink, DeviceRegistry, EventLog,
+    ReportedState, SearchIndex, SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Error, Kind, Offset, Schemas};
 use axle_log::EmbeddedLog;
@@ -70,6 +70,7 @@ impl Assembly {
             client_sessions: Arc::clone(&state) as Arc<dyn ClientSessionStore>,
             commands: Arc::clone(&state) as Arc<dyn CommandStore>,
             connections: Arc::clone(&state) as Arc<dyn ConnectionJournal>,
+            consumers: Arc::clone(&state) as Arc<dyn ConsumerRegistry>,
             reported: state as Arc<dyn ReportedState>,
             link: Arc::clone(&sessions) as Arc<dyn DeviceLink>,
             authority: Arc::clone(&authority) as _,

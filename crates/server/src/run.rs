@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
-use axle_app::{App, Tokens};
+use axle_app::{App, HoldLimits, Tokens};
 use axle_domain::Error;
 use axle_http::{DoorSettings, HttpServer};
 use axle_mqtt::{Gateway, GatewayParts, device_listener_config};
@@ -63,7 +63,11 @@ impl Server {
         let (stop_projector, stop) = watch::channel(false);
         let projector_ended = Arc::new(tokio::sync::Notify::new());
         let projector = follow(&assembly.app, stop, Arc::clone(&projector_ended))?;
-        let housekeeping = tokio::spawn(keep_house(Arc::clone(&assembly.app), listeners.clone()));
+        let housekeeping = tokio::spawn(keep_house(
+            Arc::clone(&assembly.app),
+            config.log.hold_limits(),
+            listeners.clone(),
+        ));
 
         let gateway = Gateway::bind(GatewayParts {
             settings: config.mqtt.settings(),
@@ -239,10 +243,10 @@ impl Drop for Announcement {
 }
 
 /// What must be done from time to time, whoever asks for it.
-async fn keep_house(app: Arc<App>, stop: CancellationToken) {
+async fn keep_house(app: Arc<App>, limits: HoldLimits, stop: CancellationToken) {
     let mut tick = interval(HOUSEKEEPING_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_failing, mut is_forgetful) = (false, false);
+    let (mut is_failing, mut is_forgetful, mut is_unswept) = (false, false, false);
     loop {
         tokio::select! {
             _now = tick.tick() => {}
@@ -257,6 +261,14 @@ async fn keep_house(app: Arc<App>, stop: CancellationToken) {
             Err(_again) => {}
         }
         app.devices.end_certificates();
+        match app.consumers.sweep(limits).await {
+            Ok(()) => is_unswept = false,
+            Err(error) if !is_unswept => {
+                is_unswept = true;
+                warn!(error = %error.chain(), "consumers of the log cannot be looked at");
+            }
+            Err(_again) => {}
+        }
         match app.ports.connections.flush_connections().await {
             Ok(()) => is_forgetful = false,
             Err(error) if !is_forgetful => {

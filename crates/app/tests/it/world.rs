@@ -145,6 +145,7 @@ impl World {
             commands: ground.state.clone(),
             reported: ground.state.clone(),
             connections: ground.state.clone(),
+            consumers: ground.state.clone(),
             link: ground.link.clone(),
             authority: Arc::new(NoAuthority),
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),

@@ -109,7 +109,7 @@ impl Record {
 ///    sync is tried twice.
 /// 7. *Cancellation.* Dropping a future of `durable`, `room` or `read` changes nothing.
 /// 8. *Retention.* `release` names the oldest offset that some consumer still needs; nothing from
-///    there on is ever deleted.
+///    there on is deleted once it has returned. It may name an older one than before.
 #[async_trait]
 pub trait EventLog: Send + Sync {
     /// Takes a message into the next commit. It is not durable yet. Never blocks on the disk.

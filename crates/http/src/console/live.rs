@@ -94,6 +94,8 @@ pub(crate) fn source_name(source: Source) -> &'static str {
         Source::Mqtt => "mqtt",
         Source::Upload => "upload",
         Source::Replay => "replay",
+        Source::Service => "service",
+        Source::Door => "door",
     }
 }
 

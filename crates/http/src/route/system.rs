@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{DoorRates, FileSystem, PartGrowth, ProjectionSigns, Quantiles, VitalSigns};
+use axle_app::{DoorRates, FileSystem, Holder, PartGrowth, ProjectionSigns, Quantiles, VitalSigns};
 use axle_domain::Access;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -34,7 +34,21 @@ pub(super) static GET: Operation = Operation {
 pub(super) async fn get(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.require(Access::Operate)?;
     let signs = Arc::clone(&api.vitals.borrow());
-    std::future::ready(Ok(json_answer(StatusCode::OK, &wire(&signs)))).await
+    let mut body = wire(&signs);
+    if let Some(log) = body.get_mut("log").and_then(Value::as_object_mut) {
+        log.insert("held".to_owned(), held(&api.app.consumers.holder()));
+    }
+    std::future::ready(Ok(json_answer(StatusCode::OK, &body))).await
+}
+
+/// Who keeps the log from forgetting.
+fn held(holder: &Holder) -> Value {
+    json!({
+        "by": holder.follower.to_string(),
+        "is_consumer": holder.follower.consumer().is_some(),
+        "position": holder.position.0,
+        "bytes": holder.bytes,
+    })
 }
 
 fn wire(signs: &Signs) -> Value {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::UploadRequest;
-use axle_domain::{DeviceId, Error, Kind, StreamName, limit};
+use axle_domain::{DeviceId, Error, Kind, StreamName, Turned, limit};
 use axum::extract::State;
 use axum::http::header::{HeaderMap, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
@@ -82,11 +82,8 @@ pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answe
             api.app.uploads.accept(&call.principal, request).await.map_err(refusal)
         }
         Err(problem) => {
-            if problem.is_retryable() {
-                api.app.ingest.count_shed(1);
-            } else {
-                api.app.ingest.count_rejected(1);
-            }
+            let shed = u64::from(problem.is_retryable());
+            api.app.ingest.settle(Turned { rejected: 1 - shed, shed }).await;
             Err(problem)
         }
     };

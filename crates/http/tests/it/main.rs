@@ -27,6 +27,7 @@ mod people;
 mod resources;
 mod rights;
 mod roles;
+mod streams;
 mod system;
 mod uploads;
 mod world;

@@ -262,6 +262,7 @@ impl World {
             client_sessions: state.clone(),
             commands: state.clone(),
             connections: state.clone(),
+            consumers: state.clone(),
             reported: state,
             link: link.clone(),
             authority: Arc::new(PaperAuthority),

@@ -21,7 +21,7 @@ const PUBACK: u8 = 0x40;
 
 /// A publish that waits for the commit.
 pub(crate) struct Pending {
-    /// Its record; for a refusal that of the publish before it.
+    /// Its record; for a refusal that of its count.
     offset: Offset,
     /// 0 at QoS 0.
     packet_id: u16,
@@ -125,12 +125,11 @@ impl Session {
         // [MQTT-4.3.3-10]: whatever it says now, it was taken already.
         if publish.qos == 2 && self.received.contains(publish.packet_id) {
             self.published += 1;
-            self.acknowledge_in_turn(publish, None, out);
+            self.acknowledge_in_turn(publish, None, None, out);
             return Ok(Flow::Next);
         }
         // [MQTT-3.3.2-4]
         if publish.is_text && std::str::from_utf8(publish.payload).is_err() {
-            self.shared.app.ingest.count_rejected(1);
             return Ok(self.refuse(publish, Refused::PayloadFormat, out));
         }
         let kept = if publish.has_kept { forward::kept(publish.properties) } else { Vec::new() };
@@ -173,6 +172,7 @@ impl Session {
             Kind::Busy => self.shared.app.ingest.count_shed(1),
             // [MQTT-3.3.5-2]: 3.1.1 cannot say no, so it is closed; neither can QoS 0.
             Kind::Denied if publish.qos == 0 || self.version() == Version::V3 => {
+                let _record = self.shared.app.ingest.count_rejected(1);
                 self.published += 1;
                 return Err(Refusal::NOT_AUTHORIZED.into());
             }
@@ -194,25 +194,27 @@ impl Session {
         Ok(Flow::Next)
     }
 
-    /// Acknowledges with an error, after the publishes before it.
+    /// Acknowledges with an error, after the publishes before it and once the refusal is counted.
     fn refuse(&mut self, publish: &Publish<'_>, refused: Refused, out: &mut Vec<u8>) -> Flow {
+        let counted = self.shared.app.ingest.count_rejected(1);
         if publish.packet_id != 0 {
             self.unacknowledged += 1;
-            self.acknowledge_in_turn(publish, Some(refused), out);
+            self.acknowledge_in_turn(publish, Some(refused), counted, out);
         }
         Flow::Next
     }
 
     /// Acknowledges a publish that is no new record, after the publishes before it: one that came
-    /// again is safe when they are.
+    /// again is safe when they are, a refusal when it is counted.
     fn acknowledge_in_turn(
         &mut self,
         publish: &Publish<'_>,
         refusal: Option<Refused>,
+        counted: Option<Offset>,
         out: &mut Vec<u8>,
     ) {
         let (packet_id, qos) = (publish.packet_id, publish.qos);
-        let offset = self.pending.back().map(|pending| pending.offset);
+        let offset = counted.or_else(|| self.pending.back().map(|pending| pending.offset));
         let last = offset.unwrap_or_default();
         let pending = Pending { offset: last, packet_id, qos, refusal };
         if offset.is_none() {

@@ -106,6 +106,7 @@ impl World {
             client_sessions: state.clone(),
             commands: state.clone(),
             connections: state.clone(),
+            consumers: state.clone(),
             reported: state.clone(),
             link: sessions.clone(),
             authority: authority.clone(),

@@ -1,7 +1,9 @@
 //! Sections whose parts take their settings in another form than people write them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use axle_app::HoldLimits;
 use axle_log::{LogSettings, Retention};
 use axle_store::StoreSettings;
 use serde::{Deserialize, Serialize};
@@ -18,16 +20,33 @@ pub struct LogSection {
     /// Size of the whole log above which the oldest messages that every follower has read are
     /// deleted.
     pub retention_bytes: ByteSize,
+    /// How long a registered consumer that is behind may rest before it is declared lost and
+    /// retention goes on without it. Longer where exports run once a month.
+    pub consumer_idle: Span,
+    /// How many bytes of the log a registered consumer may hold before it is declared lost. More
+    /// on a large disk, less where the log shares its disk.
+    pub consumer_bytes: ByteSize,
 }
 
 impl Default for LogSection {
     fn default() -> Self {
         let Retention { age_max, bytes_max } = Retention::default();
-        Self { retention_age: Span(age_max), retention_bytes: ByteSize(bytes_max) }
+        Self {
+            retention_age: Span(age_max),
+            retention_bytes: ByteSize(bytes_max),
+            consumer_idle: Span(Duration::from_secs(7 * 24 * 3600)),
+            consumer_bytes: ByteSize(4 * bytes_max),
+        }
     }
 }
 
 impl LogSection {
+    /// What consumers may hold.
+    #[must_use]
+    pub fn hold_limits(&self) -> HoldLimits {
+        HoldLimits { idle_max: self.consumer_idle.0, bytes_max: self.consumer_bytes.0 }
+    }
+
     /// As the log wants it.
     #[must_use]
     pub fn settings(&self) -> LogSettings {

@@ -389,3 +389,29 @@ mod session_store {
         suite::an_invitation_is_taken_once_and_a_new_one_replaces_the_old(&folder.state()).await;
     }
 }
+
+mod consumer_registry {
+    use axle_testkit::conformance::state::consumer_registry as suite;
+    use axle_testkit::memory_state::MemoryState;
+
+    use crate::place::Folder;
+
+    #[tokio::test]
+    async fn positions_are_durable_when_they_return() {
+        suite::positions_are_durable_when_they_return(&Folder::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_name_and_one_too_many_change_nothing() {
+        let folder = Folder::new();
+        suite::a_taken_name_and_one_too_many_change_nothing(&folder.state()).await;
+        suite::a_taken_name_and_one_too_many_change_nothing(&MemoryState::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_lost_consumer_that_moves_is_found_again() {
+        let folder = Folder::new();
+        suite::a_lost_consumer_that_moves_is_found_again(&folder.state()).await;
+        suite::a_lost_consumer_that_moves_is_found_again(&MemoryState::new()).await;
+    }
+}

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use axle_domain::port::{
     ClientSessionStore, CommandStore, ComponentRegistry, ConnectionFilter, ConnectionJournal,
-    Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected, QueueFigures,
-    ReportedState, ReviewFilter, SessionChanges, SessionStore, TokenStore, UploadReceipt,
-    UserStore,
+    ConsumerRegistry, Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected,
+    QueueFigures, ReportedState, ReviewFilter, SessionChanges, SessionStore, TokenStore,
+    UploadReceipt, UserStore,
 };
 use axle_domain::{
-    Certificate, CommandStatus, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
+    Certificate, CommandStatus, Consumer, ConsumerName, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
     OwnedValue, Passkey, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState, Reply,
-    Scope, SecretHash, Session, Token, TokenHash, UploadId,
+    Scope, SecretHash, Session, Timestamp, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
 use axle_testkit::conformance::state::client_session_store::{queued, session as session_at_rest};
@@ -213,6 +213,26 @@ async fn check_sessions(state: &SqliteState) {
     assert_eq!(state.list_queued(1, 0, 9).await.unwrap(), [queued(1, 1), queued(1, 2)]);
 }
 
+fn consumer(name: &str, lost_at: Option<Timestamp>) -> Consumer {
+    Consumer {
+        name: ConsumerName::parse(name).unwrap(),
+        position: Offset(7),
+        created_at: at(0),
+        moved_at: at(2),
+        lost_at,
+    }
+}
+
+async fn fill_consumers(state: &SqliteState) {
+    state.create_consumer(consumer("billing", None)).await.unwrap();
+    state.create_consumer(consumer("slow", Some(at(3)))).await.unwrap();
+}
+
+async fn check_consumers(state: &SqliteState) {
+    let expected = [consumer("billing", None), consumer("slow", Some(at(3)))];
+    assert_eq!(state.list_consumers().await.unwrap(), expected);
+}
+
 /// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
 #[tokio::test]
 async fn reads_what_it_has_written() {
@@ -221,11 +241,13 @@ async fn reads_what_it_has_written() {
     fill_people(&folder.state()).await;
     fill_parts(&folder.state()).await;
     fill_sessions(&folder.state()).await;
+    fill_consumers(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
     check_people(&state).await;
     check_parts(&state).await;
     check_sessions(&state).await;
+    check_consumers(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
@@ -261,6 +283,20 @@ async fn reads_state_v8() {
     check_people(&state).await;
     check_parts(&state).await;
     check_sessions(&state).await;
+    drop(state);
+    verified(&folder);
+}
+
+#[tokio::test]
+async fn reads_state_v9() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(9), folder.path()).unwrap();
+    let state = folder.state();
+    check(&state).await;
+    check_people(&state).await;
+    check_parts(&state).await;
+    check_sessions(&state).await;
+    check_consumers(&state).await;
     drop(state);
     verified(&folder);
 }

@@ -2,7 +2,7 @@
 //! [`component_registry`], [`token_store`],
 //! [`application_store`], [`user_store`], [`credential_store`],
 //! [`session_store`], [`command_store`], [`reported_state`], [`connection_journal`],
-//! [`search_index`].
+//! [`search_index`], [`consumer_registry`].
 
 #![expect(clippy::panic, reason = "a suite panics where the contract is broken")]
 
@@ -11,6 +11,7 @@ pub mod client_session_store;
 pub mod command_store;
 pub mod component_registry;
 pub mod connection_journal;
+pub mod consumer_registry;
 pub mod credential_store;
 pub mod device_registry;
 pub mod reported_state;
@@ -22,8 +23,8 @@ pub mod user_store;
 use async_trait::async_trait;
 use axle_domain::port::{
     ApplicationStore, ClientSessionStore, CommandStore, ComponentRegistry, ConnectionJournal,
-    CredentialStore, DeviceRegistry, ReportedState, SearchIndex, SessionStore, TokenStore,
-    UserStore,
+    ConsumerRegistry, CredentialStore, DeviceRegistry, ReportedState, SearchIndex, SessionStore,
+    TokenStore, UserStore,
 };
 use axle_domain::{
     Command, CommandId, CommandStatus, Device, DeviceId, DeviceStatus, Error, Kind, Role,
@@ -45,9 +46,14 @@ pub trait Programs: TokenStore + ApplicationStore {}
 
 impl<T: TokenStore + ApplicationStore> Programs for T {}
 
+/// The ports about who follows the log.
+pub trait Followers: ClientSessionStore + ConsumerRegistry {}
+
+impl<T: ClientSessionStore + ConsumerRegistry> Followers for T {}
+
 /// An implementation of all these ports.
 pub trait State:
-    Master + Programs + People + CommandStore + ReportedState + ConnectionJournal + ClientSessionStore
+    Master + Programs + People + CommandStore + ReportedState + ConnectionJournal + Followers
 {
 }
 
@@ -58,7 +64,7 @@ impl<T> State for T where
         + CommandStore
         + ReportedState
         + ConnectionJournal
-        + ClientSessionStore
+        + Followers
 {
 }
 
