@@ -13,6 +13,7 @@ async fn prints_the_law_of_the_door() {
     world.settle().await;
     let bad = world.post("/api/v1/uploads").body("text/plain", "x").send().await;
     assert_eq!(bad.status, 415);
+    world.settle().await;
     let text = Request::new(world.ops, "GET", "/metrics").send().await.text();
     for line in [
         "axle_ingest_records_total{outcome=\"received\"} 4",
@@ -22,7 +23,7 @@ async fn prints_the_law_of_the_door() {
         "axle_ingest_records_total{outcome=\"shed\"} 0",
         "axle_store_rows 2",
         "axle_store_collapsed_rows_total 0",
-        "axle_log_durable_offset 2",
+        "axle_log_durable_offset 3",
         "axle_projection_lag_records{projection=\"store\"} 0",
         "axle_http_requests_total{method=\"POST\",route=\"/api/v1/uploads\",status=\"4xx\"} 1",
         "axle_http_request_seconds_count{route=\"/api/v1/uploads\"} 1",

@@ -76,7 +76,8 @@ async fn a_foreign_topic_closes_a_client_that_cannot_be_told() {
         client.publish("v1/d/b-2/t/ride", b"{}", packet_id).await;
         assert_eq!(client.disconnected().await, expected);
     }
-    assert!(world.records(0).await.is_empty());
+    assert_eq!(world.rejected().await, 3);
+    assert_eq!(world.records(0).await.len(), 3, "the counts, and nothing else");
 }
 
 #[tokio::test]
@@ -318,7 +319,7 @@ async fn every_publish_that_is_refused_is_counted_once() {
         client.send_bytes(bytes).await;
         assert!(client.disconnected().await.is_some());
         rejected += 1;
-        let counted = world.app.counters().await.unwrap().rejected;
+        let counted = world.rejected().await;
         assert_eq!(counted, rejected, "{bytes:x?}");
     }
 }

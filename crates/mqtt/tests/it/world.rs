@@ -8,7 +8,7 @@ use axle_app::{App, NewDevice, Ports};
 use axle_domain::port::{
     CertificateAuthority, ClientSessionStore, Clock, EventLog, Record, StoredSessions,
 };
-use axle_domain::{DeviceId, Envelope, Message, Offset, Source, Timestamp};
+use axle_domain::{DeviceId, Envelope, Message, Offset, Source, Timestamp, Turned};
 use axle_log::MemoryLog;
 use axle_mqtt::{
     DeviceAuthority, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
@@ -238,6 +238,13 @@ impl World {
                 envelope: Envelope { qos, ..Envelope::default() },
             })
             .unwrap();
+    }
+
+    /// How many refusals the log has counted.
+    pub(crate) async fn rejected(&self) -> u64 {
+        let records = self.records(0).await;
+        let turned = records.iter().filter(|record| record.source == Source::Door);
+        turned.map(|record| Turned::from_payload(&record.payload).unwrap().rejected).sum()
     }
 
     /// Waits until so many records were appended, durable or not.
