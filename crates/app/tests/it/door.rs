@@ -1,15 +1,23 @@
 //! The law of the door over crashes: what was answered is counted, once.
 
-use axle_domain::Turned;
+use axle_app::{Content, Publisher, Rights};
 use axle_domain::port::{Counters, EventLog};
+use axle_domain::{Envelope, Turned};
 
 use crate::world::{NOW, World, device};
 
+fn publisher() -> Publisher {
+    Publisher { device: device("b-1"), connected_at: NOW, rights: Rights::OwnTree }
+}
+
+fn content<'a>(topic: &'a str, payload: &'a [u8]) -> Content<'a> {
+    Content { topic, content_type: "", payload, envelope: Envelope::default() }
+}
+
 /// Refuses as the gateway does; returns when the device would be told.
 async fn refuse(world: &World) {
-    let publisher =
-        axle_app::Publisher { device: device("b-1"), connected_at: NOW, is_unrestricted: false };
-    let refused = world.app.ingest.publish(&publisher, "v1/d/b-2/t/ride", "", b"{}");
+    let publisher = publisher();
+    let refused = world.app.ingest.publish(&publisher, &content("v1/d/b-2/t/ride", b"{}"));
     assert_eq!(refused.unwrap_err().code, "topic.denied");
     let counted = world.app.ingest.count_rejected(1).unwrap();
     world.app.ingest.durable(counted).await.unwrap();
@@ -43,10 +51,9 @@ async fn counts_that_the_log_cannot_take_wait_for_the_next_record() {
     let world = World::new().await;
     world.ground.log.hold();
     let big = vec![b' '; 1024 * 1024];
-    let publisher =
-        axle_app::Publisher { device: device("b-1"), connected_at: NOW, is_unrestricted: false };
-    while world.app.ingest.publish(&publisher, "v1/d/b-1/e/x", "", &big).is_ok() {}
-    while world.app.ingest.publish(&publisher, "v1/d/b-1/e/x", "", b"").is_ok() {}
+    let publisher = publisher();
+    while world.app.ingest.publish(&publisher, &content("v1/d/b-1/e/x", &big)).is_ok() {}
+    while world.app.ingest.publish(&publisher, &content("v1/d/b-1/e/x", b"")).is_ok() {}
     assert_eq!(world.app.ingest.count_rejected(2), None, "the log is full");
     world.app.ingest.count_shed(3);
     world.ground.log.commit();
