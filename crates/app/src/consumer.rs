@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_domain::port::{Clock, ConsumerRegistry, EventLog, Machine, Record};
-use axle_domain::{Consumer, ConsumerName, Error, Kind, Offset, Source, Timestamp, limit};
+use axle_domain::{
+    Consumer, ConsumerName, Error, Kind, Offset, Source, Timestamp, TopicFilter, limit,
+};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::app::Ports;
 use crate::retention::{Floor, Follower, Holder, bytes_from};
-use crate::topic_filter::TopicFilter;
 
 /// Share of the log's disk, in percent, below which free room no consumer holds anything any more.
 const FREE_PERCENT_MIN: u64 = 8;
@@ -53,7 +54,7 @@ impl Selection {
         };
         is_source
             && self.device.as_deref().is_none_or(|device| device == message.device)
-            && self.topic.as_ref().is_none_or(|filter| filter.matches(message.topic))
+            && self.topic.as_ref().is_none_or(|filter| filter.contains(message.topic))
     }
 }
 

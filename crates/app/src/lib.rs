@@ -38,7 +38,6 @@ mod session;
 mod sign_in;
 mod time_text;
 mod token;
-mod topic_filter;
 mod upload;
 mod user;
 mod vitals;
@@ -78,7 +77,6 @@ pub use session::{Sessions, SignedIn};
 pub use sign_in::{NewPasskey, SignIn};
 pub use time_text::{format_time, parse_time};
 pub use token::Tokens;
-pub use topic_filter::TopicFilter;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
 pub use user::{NewUser, UserChange, Users};
 pub use vitals::{

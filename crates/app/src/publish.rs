@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axle_domain::port::{Clock, EventLog, ReportedState};
-use axle_domain::{Access, Envelope, Error, Kind, Message, Offset, Source, Timestamp, limit};
+use axle_domain::{
+    Access, Envelope, Error, Kind, Message, Offset, Source, Timestamp, Topic, limit,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -170,7 +172,8 @@ impl Publish {
             sent_at: None,
             replayed_at: None,
             origin,
-            envelope: Envelope::default(),
+            // As durable for subscribers as it is for its publisher.
+            envelope: Envelope { qos: 1, ..Envelope::default() },
         };
         loop {
             match self.log.append(&message) {
@@ -209,6 +212,13 @@ fn check(messages: &[NewMessage]) -> Result<(), Error> {
                 limit::TOPIC_LEVELS_MAX
             );
             return Err(Error::invalid("publish.topic_invalid", text));
+        }
+        if topic.starts_with('$') || matches!(Topic::parse(topic), Ok(Topic::Command(..))) {
+            let text = format!(
+                "message {index}: topics that begin with `$` are the server's own, and a command \
+                 has its own route, which knows what became of it"
+            );
+            return Err(Error::invalid("publish.topic_reserved", text));
         }
         if !message.device.is_empty() {
             axle_domain::DeviceId::parse(&message.device)?;

@@ -151,7 +151,8 @@ impl Router {
         }
         let sessions = Arc::clone(&self.shared.sessions);
         let routing = sessions.routing();
-        for record in records.iter().filter(|record| record.source == Source::Mqtt) {
+        let is_published = |it: &&Record| matches!(it.source, Source::Mqtt | Source::Service);
+        for record in records.iter().filter(is_published) {
             self.route(record, &routing.routes, turn);
         }
         Ok(())

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{NewMessage, Portion, ReadFrom, Selection, TopicFilter, format_time, parse_time};
+use axle_app::{NewMessage, Portion, ReadFrom, Selection, format_time, parse_time};
 use axle_domain::port::Record;
-use axle_domain::{Access, Consumer, ConsumerName, DeviceId, Error, Kind, Offset, Source, limit};
+use axle_domain::{
+    Access, Consumer, ConsumerName, DeviceId, Error, Kind, Offset, Source, TopicFilter, limit,
+};
 use axum::extract::State;
 use axum::http::header::{ACCEPT, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};

@@ -77,6 +77,8 @@ async fn a_bad_message_keeps_the_whole_batch_out() {
     for bad in [
         json!({"topic": "a/#", "payload": "x"}),
         json!({"topic": "a"}),
+        json!({"topic": "$SYS/a", "payload": "x"}),
+        json!({"topic": "v1/d/b-1/c/k-1/unlock", "payload": "x"}),
         json!({"topic": "a", "payload": "x", "payload_base64": "eA=="}),
         json!({"topic": "a", "payload_base64": "%"}),
         json!({"topic": "a", "payload": "x", "device": "no device"}),

@@ -134,7 +134,8 @@ async fn an_application_reaches_what_was_granted_and_nothing_else() {
         };
         assert_eq!(acknowledged, (packet_id, code), "{topic}");
     }
-    let records = world.records(2).await;
+    let records = world.messages(2).await;
+    assert_eq!((records.len(), world.rejected().await), (2, 3));
     let stored: Vec<_> = records.iter().map(|it| it.message().device.to_owned()).collect();
     assert_eq!(stored, ["erp", "b-1"], "an application speaks for the device that it names");
     let config = Arc::new(world.client_config(&credential));

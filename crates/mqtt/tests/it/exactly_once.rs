@@ -63,7 +63,7 @@ async fn mqtt_4_3_3_9_a_refused_packet_id_is_not_kept() {
     }
     client.send_bytes(&publish(true, RIDE, 7, false)).await;
     expect(&mut client, &ack(0x50, 7), "PUBREC of a new message").await;
-    assert_eq!(world.records(1).await.len(), 1);
+    assert_eq!((world.messages(1).await.len(), world.rejected().await), (1, 2));
 }
 
 #[tokio::test]

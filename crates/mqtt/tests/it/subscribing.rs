@@ -1,5 +1,8 @@
 //! Subscriptions and the way down, by the clauses of the standard.
 
+use axle_app::{NewMessage, Principal};
+use axle_domain::port::Clock;
+use axle_domain::{Scope, Token, TokenHash, Turned};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::{PublishProperties, SubscriptionOptions};
 use rmqtt_codec::{MqttPacket, v3, v5};
@@ -52,6 +55,33 @@ async fn mqtt_3_8_4_8_the_lower_of_both_qos_is_sent() {
         publish(&mut speaker, topic, b"x", PublishProperties::default()).await;
         assert_eq!(listener.published().await.qos, qos, "{topic}");
     }
+}
+
+#[tokio::test]
+async fn what_a_program_publishes_to_the_log_reaches_subscribers_and_refusals_do_not() {
+    let world = World::open_to_all().await;
+    let mut listener = Client::connected(&world, "listener", true).await;
+    let wanted = options(QoS::AtLeastOnce);
+    assert_eq!(listener.subscribe_with(&["#"], wanted, None).await, [1]);
+    world.app.ingest.settle(Turned { rejected: 1, shed: 0 }).await;
+    let program = Principal::Token(Token {
+        id: "t-1".to_owned(),
+        hash: TokenHash([1; 32]),
+        scopes: vec![Scope::LogWrite],
+        created_at: world.clock.now(),
+    });
+    let message = NewMessage {
+        topic: "plant/7".to_owned(),
+        device: String::new(),
+        content_type: "text/plain".to_owned(),
+        payload: "hot".into(),
+    };
+    world.app.publish.publish(&program, &[message], Some("day-1")).await.unwrap();
+    let message = listener.published().await;
+    assert_eq!((&*message.topic, &*message.payload), ("plant/7", &b"hot"[..]));
+    assert_eq!(message.qos, QoS::AtLeastOnce);
+    let content_type = message.properties.unwrap().content_type;
+    assert_eq!(content_type.as_deref().map(|it| &**it), Some("text/plain"));
 }
 
 #[tokio::test]

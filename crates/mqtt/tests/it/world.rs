@@ -216,6 +216,13 @@ impl World {
         self.log.read(Offset(0), usize::MAX).await.unwrap()
     }
 
+    /// All messages: records without the door's own counts. Waits for so many records.
+    pub(crate) async fn messages(&self, count: u64) -> Vec<Record> {
+        let mut records = self.records(count).await;
+        records.retain(|record| record.source != Source::Door);
+        records
+    }
+
     /// How many records were appended, durable or not.
     pub(crate) fn log_length(&self) -> u64 {
         self.log.bounds().appended.0
