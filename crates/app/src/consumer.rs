@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::app::Ports;
-use crate::retention::{Floor, Follower, Holder, bytes_from};
+use crate::retention::{Floor, Follower, FollowerSigns, Holder, bytes_from};
 
 /// Share of the log's disk, in percent, below which free room no consumer holds anything any more.
 const FREE_PERCENT_MIN: u64 = 8;
@@ -279,6 +279,41 @@ impl Consumers {
     #[must_use]
     pub fn holder(&self) -> Holder {
         self.floor.holder()
+    }
+
+    /// All who follow the log beside the projections, the furthest behind first.
+    ///
+    /// # Errors
+    /// As the state.
+    pub async fn signs(&self) -> Result<Vec<FollowerSigns>, Error> {
+        let consumers = self.registry.list_consumers().await?;
+        let mut signs: Vec<_> = consumers.iter().map(|it| self.sign(it)).collect();
+        if let Some(position) = self.floor.find(&Follower::Sessions) {
+            signs.push(self.signs_at(Follower::Sessions, position));
+        }
+        signs.sort_by_key(|it| it.position);
+        Ok(signs)
+    }
+
+    /// How a consumer is.
+    #[must_use]
+    pub fn sign(&self, consumer: &Consumer) -> FollowerSigns {
+        FollowerSigns {
+            is_holding: consumer.holds(),
+            moved_at: Some(consumer.moved_at),
+            ..self.signs_at(Follower::Consumer(consumer.name.clone()), consumer.position)
+        }
+    }
+
+    fn signs_at(&self, follower: Follower, position: Offset) -> FollowerSigns {
+        FollowerSigns {
+            follower,
+            position,
+            lag_records: self.log.bounds().durable.0.saturating_sub(position.0),
+            bytes: bytes_from(&*self.log, position),
+            is_holding: true,
+            moved_at: None,
+        }
     }
 
     /// Reads from a place on: what is there, or what comes first within the wait.

@@ -70,7 +70,7 @@ pub use quality::{
 pub use quarantine::{Mend, Quarantine};
 pub use query::{DeviceState, Queries};
 pub use registry::{PresentedCertificate, Registry};
-pub use retention::{Follower, Holder};
+pub use retention::{Follower, FollowerSigns, Holder};
 pub use ride::{Ride, RidePoint, Rides};
 pub use search::{Found, Search};
 pub use session::{Sessions, SignedIn};

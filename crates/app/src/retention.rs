@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axle_domain::port::EventLog;
-use axle_domain::{ConsumerName, Offset};
+use axle_domain::{ConsumerName, Offset, Timestamp};
 
 /// Who follows the log and needs it kept: two inside axle, and the registered consumers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,23 @@ pub struct Holder {
     pub position: Offset,
     /// Bytes of the log from there on, as far as offsets tell.
     pub bytes: u64,
+}
+
+/// How one who follows the log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerSigns {
+    /// Who.
+    pub follower: Follower,
+    /// The next record that it needs.
+    pub position: Offset,
+    /// Durable records from there on.
+    pub lag_records: u64,
+    /// Bytes of the log from there on, as far as offsets tell.
+    pub bytes: u64,
+    /// Whether retention waits for it.
+    pub is_holding: bool,
+    /// When it last committed a position; `None` inside axle.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// The oldest offset that anyone needs, kept in the log up to date.
@@ -97,6 +114,11 @@ impl Floor {
         let needs = self.needs();
         let inside = needs.iter().filter(|(follower, _)| follower.consumer().is_none());
         inside.map(|(_, position)| *position).min().unwrap_or_default()
+    }
+
+    /// From where on a follower needs the log; `None` when it needs nothing.
+    pub(crate) fn find(&self, follower: &Follower) -> Option<Offset> {
+        self.needs().get(follower).copied()
     }
 
     /// Who is furthest behind.

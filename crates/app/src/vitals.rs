@@ -12,6 +12,7 @@ use axle_domain::port::{Counters, LogBounds, MachineFigures, StoreFigures};
 use axle_domain::{Certificate, Error, LatencyCounts, Timestamp};
 
 use crate::app::App;
+use crate::retention::FollowerSigns;
 use growth::Growth;
 pub use growth::{FileSystem, PartGrowth};
 pub use window::{LatencyWindow, Quantiles};
@@ -30,6 +31,8 @@ const CERTIFICATES_EVERY: u64 = 300;
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Certificates that are listed.
 const ENDING_MAX: usize = 20;
+/// Followers of the log that are listed.
+const FOLLOWERS_MAX: usize = 20;
 
 /// Rows and messages per second, by what became of them at the door.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,6 +89,10 @@ pub struct VitalSigns {
     pub projections: Vec<ProjectionSigns>,
     /// Whether a projection cannot go on.
     pub is_stuck: bool,
+    /// Who else follows the log, the furthest behind first, at most 20.
+    pub followers: Vec<FollowerSigns>,
+    /// How many there are in all.
+    pub follower_count: u64,
     /// The store.
     pub store: StoreFigures,
     /// Registered devices.
@@ -153,6 +160,9 @@ impl Vitals {
             self.ending = ending(app, now).await?;
         }
         let counters = app.counters().await?;
+        let mut followers = app.consumers.signs().await?;
+        let follower_count = followers.len() as u64;
+        followers.truncate(FOLLOWERS_MAX);
         let log_figures = app.ports.log.figures();
         let (store_lag, state_lag) = app.projector.lag();
         let (log, store) = (app.ports.log.bounds(), app.ports.store.figures());
@@ -203,6 +213,8 @@ impl Vitals {
                 ),
             ],
             is_stuck: app.projector.figures().is_stuck,
+            follower_count,
+            followers,
             store,
             devices: app.registry.device_count() as u64,
             connections: app.ports.link.connection_count() as u64,

@@ -1,6 +1,7 @@
 //! The command line: nouns and verbs, and what each takes.
 
 mod application;
+mod log;
 mod master;
 mod user;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
+pub use log::{ConsumerCommand, ConsumerCreateArgs};
 pub use master::{
     ComponentCommand, ComponentListArgs, DeviceImportArgs, FeedAcceptArgs, FeedCheckArgs,
     FeedCommand, FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
@@ -49,6 +51,9 @@ pub enum Command {
     /// Make, list and withdraw backend applications that speak MQTT.
     #[command(subcommand)]
     Application(ApplicationCommand),
+    /// Register, list and forget programs that follow the log with a position of their own.
+    #[command(subcommand)]
+    Consumer(ConsumerCommand),
     /// Make, list and withdraw bearer tokens.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -288,7 +293,7 @@ pub enum TokenCommand {
 /// What a new token allows.
 #[derive(Clone, Debug, Args)]
 pub struct TokenCreateArgs {
-    /// admin, upload:DEVICE, read:DEVICE, command:DEVICE or feed:PLANT; several times for several.
+    /// admin, upload:DEVICE, read:DEVICE, command:DEVICE, feed:PLANT, log:read or log:write; several times for several.
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     pub scopes: Vec<String>,
     /// Print JSON, with the token's id.

@@ -5,6 +5,7 @@ mod application;
 mod component;
 mod config;
 mod connections;
+mod consumer;
 mod demo;
 mod device;
 mod feed;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Component(command) => block_on(component::run(command)),
         Command::Feed(command) => block_on(feed::run(command)),
         Command::Application(command) => block_on(application::run(command)),
+        Command::Consumer(command) => block_on(consumer::run(command)),
         Command::Token(command) => block_on(token::run(command)),
         Command::User(command) => block_on(user::run(command)),
         Command::Command(command) => block_on(send::run(command)),

@@ -203,7 +203,10 @@ impl Seen {
         let Ok(records) = app.ports.log.read(from, READ_BYTES_MAX).await else { return };
         for record in records {
             self.next = record.offset.next();
-            self.latest.push_front(shown(&record));
+            // What the door counts is no message.
+            if record.source != Source::Door {
+                self.latest.push_front(shown(&record));
+            }
         }
         self.latest.truncate(LATEST_MAX);
     }

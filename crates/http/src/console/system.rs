@@ -1,5 +1,7 @@
 //! `/system`: how the instance is.
 
+mod followers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +44,11 @@ pub(super) async fn get(State(api): State<Arc<Api>>, viewer: Viewer) -> Result<R
 
 /// A part of the page and what writes it.
 type Write = fn(&Signs) -> Markup;
-const PARTS: [(&str, Write); 5] = [
+const PARTS: [(&str, Write); 6] = [
     ("alarms", alarms),
     ("rates", rates),
     ("latencies", latencies),
+    ("followers", followers::followers),
     ("disks", disks),
     ("machine", machine),
 ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axle_app::format_time;
 use axle_domain::port::{Record, Visibility};
-use axle_domain::{Access, DeviceId, Error, Kind, Offset};
+use axle_domain::{Access, DeviceId, Error, Kind, Offset, Source};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -188,6 +188,10 @@ impl Follower {
     }
 
     fn may_see(&self, record: &Record) -> bool {
+        // What the door counts is no message.
+        if record.source == Source::Door {
+            return false;
+        }
         let device = record.message().device;
         let is_wanted = self.device.as_ref().is_none_or(|only| only.as_str() == device);
         is_wanted
@@ -200,10 +204,14 @@ impl Follower {
 
 fn write_event(chunk: &mut String, record: &Record, is_raw: bool) {
     let message = record.message();
+    let source = match message.device {
+        "" => "/api/v1/streams/messages".to_owned(),
+        device => format!("/api/v1/devices/{device}"),
+    };
     let mut event = json!({
         "specversion": "1.0",
         "id": record.offset.0.to_string(),
-        "source": format!("/api/v1/devices/{}", message.device),
+        "source": source,
         "type": format!("axle.message.{}", source_name(message.source)),
         "subject": message.topic,
         "time": format_time(message.received_at),

@@ -436,12 +436,13 @@ fn name(call: &Call) -> Result<ConsumerName, Error> {
 }
 
 fn consumer_wire(api: &Api, consumer: &Consumer) -> Value {
-    let durable = api.app.ports.log.bounds().durable;
+    let signs = api.app.consumers.sign(consumer);
     json!({
         "name": consumer.name.as_str(),
-        "position": consumer.position.0,
-        "lag": durable.0.saturating_sub(consumer.position.0),
-        "is_holding": consumer.holds(),
+        "position": signs.position.0,
+        "lag": signs.lag_records,
+        "bytes": signs.bytes,
+        "is_holding": signs.is_holding,
         "created_at": time(consumer.created_at),
         "moved_at": time(consumer.moved_at),
         "lost_at": optional_time(consumer.lost_at),

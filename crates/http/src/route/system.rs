@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{DoorRates, FileSystem, Holder, PartGrowth, ProjectionSigns, Quantiles, VitalSigns};
+use axle_app::{
+    DoorRates, FileSystem, FollowerSigns, Holder, PartGrowth, ProjectionSigns, Quantiles,
+    VitalSigns,
+};
 use axle_domain::Access;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -51,6 +54,18 @@ fn held(holder: &Holder) -> Value {
     })
 }
 
+fn follower(signs: &FollowerSigns) -> Value {
+    json!({
+        "name": signs.follower.to_string(),
+        "is_consumer": signs.follower.consumer().is_some(),
+        "position": signs.position.0,
+        "lag_records": signs.lag_records,
+        "bytes": signs.bytes,
+        "is_holding": signs.is_holding,
+        "moved_at": optional_time(signs.moved_at),
+    })
+}
+
 fn wire(signs: &Signs) -> Value {
     let vitals = &signs.vitals;
     let requests = signs.requests.iter().map(|(class, it)| (class.as_str().to_owned(), took(it)));
@@ -78,6 +93,8 @@ fn wire(signs: &Signs) -> Value {
             "appended_offset": vitals.log.appended.0,
             "bytes": vitals.log.bytes,
             "segments": vitals.log_segments,
+            "follower_count": vitals.follower_count,
+            "followers": vitals.followers.iter().map(follower).collect::<Vec<_>>(),
         },
         "store": {
             "recent_rows": vitals.store.recent_rows,

@@ -25,10 +25,19 @@ async fn follows_messages_and_resumes_behind_the_last_one_seen() {
     });
     assert_eq!(event, expected);
     drop(events);
+    world.app.ingest.count_rejected(1).unwrap();
     world.publish("b-1", "ride", "not JSON");
     let resume = world.get("/api/v1/events?raw=1").header("Last-Event-ID", "1");
     let event = Events::open(resume).await.next().await.unwrap();
-    assert_eq!((&event["id"], &event["data_base64"]), (&json!("2"), &json!("bm90IEpTT04=")));
+    assert_eq!((&event["id"], &event["data_base64"]), (&json!("3"), &json!("bm90IEpTT04=")));
+    let published = json!({"messages": [{"topic": "plant/7", "payload": "hot"}]});
+    world.post("/api/v1/streams/messages").json(&published).send().await;
+    let resume = world.get("/api/v1/events").header("Last-Event-ID", "3");
+    let event = Events::open(resume).await.next().await.unwrap();
+    assert_eq!(
+        (&event["type"], &event["source"]),
+        (&json!("axle.message.service"), &json!("/api/v1/streams/messages"))
+    );
     let beyond = world.get("/api/v1/events").header("Last-Event-ID", "99").send().await;
     assert_eq!((beyond.status, beyond.code().as_str()), (400, "events.id_unknown"));
 }

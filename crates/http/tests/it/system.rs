@@ -38,10 +38,22 @@ async fn the_figures_are_those_of_the_machine_and_of_the_door() {
 #[tokio::test]
 async fn the_page_shows_them_to_who_may_see_them() {
     let world = World::new().await;
-    figures(&world).await;
+    let export = json!({"name": "export", "from": "first"});
+    world.post("/api/v1/streams/consumers").json(&export).send().await;
+    let seen = figures(&world).await;
+    assert_eq!(seen["log"]["follower_count"], 1);
+    let follower = &seen["log"]["followers"][0];
+    assert_eq!((&follower["name"], &follower["position"]), (&json!("export"), &json!(0)));
+    assert_eq!((&follower["is_consumer"], &follower["is_holding"]), (&json!(true), &json!(true)));
     let session = world.session().await;
     let page = world.page("/system", &session).await.text();
-    for words in ["Linux 6.1", "not enough history yet", "From arrival until queries see it"] {
+    for words in [
+        "Linux 6.1",
+        "not enough history yet",
+        "From arrival until queries see it",
+        "Who follows the log",
+        "<code>export</code>",
+    ] {
         assert!(page.contains(words), "{words}");
     }
     assert!(!page.contains(" style="), "the policy forbids inline styles");

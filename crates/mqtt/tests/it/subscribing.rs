@@ -1,8 +1,7 @@
 //! Subscriptions and the way down, by the clauses of the standard.
 
 use axle_app::{NewMessage, Principal};
-use axle_domain::port::Clock;
-use axle_domain::{Scope, Token, TokenHash, Turned};
+use axle_domain::{Scope, Timestamp, Token, TokenHash, Turned};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::{PublishProperties, SubscriptionOptions};
 use rmqtt_codec::{MqttPacket, v3, v5};
@@ -68,7 +67,7 @@ async fn what_a_program_publishes_to_the_log_reaches_subscribers_and_refusals_do
         id: "t-1".to_owned(),
         hash: TokenHash([1; 32]),
         scopes: vec![Scope::LogWrite],
-        created_at: world.clock.now(),
+        created_at: Timestamp(0),
     });
     let message = NewMessage {
         topic: "plant/7".to_owned(),
@@ -76,7 +75,7 @@ async fn what_a_program_publishes_to_the_log_reaches_subscribers_and_refusals_do
         content_type: "text/plain".to_owned(),
         payload: "hot".into(),
     };
-    world.app.publish.publish(&program, &[message], Some("day-1")).await.unwrap();
+    world.app.publish.publish(&program, &[message], None).await.unwrap();
     let message = listener.published().await;
     assert_eq!((&*message.topic, &*message.payload), ("plant/7", &b"hot"[..]));
     assert_eq!(message.qos, QoS::AtLeastOnce);
