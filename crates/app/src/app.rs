@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axle_domain::port::{
     ApplicationStore, CertificateAuthority, ClientSessionStore, Clock, CommandStore,
     ComponentRegistry, ConnectionJournal, ConsumerRegistry, Counters, CredentialStore,
-    DeviceFilter, DeviceLink,
-    DeviceRegistry, EventLog, Machine, ReportedState, SearchIndex, SessionStore, TelemetryStore,
-    TokenStore, UserStore,
+    DeviceFilter, DeviceLink, DeviceRegistry, EventLog, Machine, ReportedState, SearchIndex,
+    SessionStore, TelemetryStore, TokenStore, UserStore,
 };
 use axle_domain::{Device, Error, Offset, Schemas};
 

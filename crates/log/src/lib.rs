@@ -12,11 +12,12 @@
 //!
 //! Reading order: `record` and `segment` (the format, also in `docs/formats/log-segment.md`),
 //! `embedded`, `pending`, `writer`, `wait`; then `survey` and `recover` (what a start does), `scan`
-//! and `read`.
+//! and `read`; `outside` is for programs that look at the files beside or without a server.
 
 pub mod disk;
 mod embedded;
 mod memory;
+mod outside;
 mod pending;
 mod read;
 mod record;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use embedded::EmbeddedLog;
 pub use memory::MemoryLog;
+pub use outside::{Entries, Entry, LogFolder, SegmentInfo};
 pub use recover::Recovery;
 pub use segment::DamagedRange;
 pub use settings::{LogSettings, Retention};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
-pub use log::{ConsumerCommand, ConsumerCreateArgs};
+pub use log::{ConsumerCommand, ConsumerCreateArgs, LogCommand, LogDumpArgs, LogSource};
 pub use master::{
     ComponentCommand, ComponentListArgs, DeviceImportArgs, FeedAcceptArgs, FeedCheckArgs,
     FeedCommand, FeedRejectArgs, FeedReviewArgs, FeedReviewCommand, FeedSubmitArgs,
@@ -76,6 +76,9 @@ pub enum Command {
     Login(Target),
     /// Run the agent of a device on the device's own computer: values up, commands down.
     Agent(axle_agent::AgentArgs),
+    /// Look into the log's files.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Check log, store and state of a data directory, changing nothing.
     Verify(VerifyArgs),
     /// Put load on a server through its real doors, and prove that nothing was lost.

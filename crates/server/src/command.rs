@@ -11,6 +11,7 @@ mod device;
 mod feed;
 mod import;
 mod load_test;
+mod log;
 mod login;
 mod quarantine;
 mod query;
@@ -21,7 +22,7 @@ mod token;
 mod user;
 mod verify;
 
-use crate::cli::{Cli, Command, ConfigCommand};
+use crate::cli::{Cli, Command, ConfigCommand, LogCommand};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::LoadTest(args) => load_test::run(&args),
+        Command::Log(LogCommand::Dump(args)) => log::dump(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Print(args)) => config::print_effective(&args),

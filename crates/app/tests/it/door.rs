@@ -11,7 +11,7 @@ fn publisher() -> Publisher {
 }
 
 fn content<'a>(topic: &'a str, payload: &'a [u8]) -> Content<'a> {
-    Content { topic, content_type: "", payload, envelope: Envelope::default() }
+    Content { topic, content_type: "", payload, envelope: Envelope::default(), origin: "" }
 }
 
 /// Refuses as the gateway does; returns when the device would be told.

@@ -14,6 +14,7 @@ mod disk;
 mod faults;
 mod format;
 mod model;
+mod outside;
 mod recovery;
 mod retention;
 

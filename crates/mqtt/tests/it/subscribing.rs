@@ -80,7 +80,7 @@ async fn what_a_program_publishes_to_the_log_reaches_subscribers_and_refusals_do
     assert_eq!((&*message.topic, &*message.payload), ("plant/7", &b"hot"[..]));
     assert_eq!(message.qos, QoS::AtLeastOnce);
     let content_type = message.properties.unwrap().content_type;
-    assert_eq!(content_type.as_deref().map(|it| &**it), Some("text/plain"));
+    assert_eq!(content_type.as_deref(), Some("text/plain"));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! `axle consumer …`
+//! `axle log …`, `axle consumer …`
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::{ListArgs, Target, ThingArgs};
 
@@ -33,4 +35,67 @@ pub struct ConsumerCreateArgs {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
+}
+
+/// `axle log …`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print the records of a data directory, one a line, changing nothing.
+    ///
+    /// It reads the files: of a stopped server, or beside a running one. A record whose checksum
+    /// is wrong is not printed but told of on stderr; then the exit code is 5.
+    Dump(LogDumpArgs),
+}
+
+/// Which records, and how.
+#[derive(Clone, Debug, Args)]
+pub struct LogDumpArgs {
+    /// The data directory.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AXLE_DATA_DIR",
+        hide_env_values = true,
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+    /// The first record: its offset, or the moment (RFC 3339) that it came at or after.
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
+    /// The end: the first offset, or the moment of arrival, that is not printed any more.
+    #[arg(long, value_name = "PLACE")]
+    pub to: Option<String>,
+    /// Only topics that match this filter of MQTT.
+    #[arg(long, value_name = "FILTER")]
+    pub topic: Option<String>,
+    /// Only messages of this device.
+    #[arg(long, value_name = "ID")]
+    pub device: Option<String>,
+    /// Only messages that came by this door.
+    #[arg(long)]
+    pub source: Option<LogSource>,
+    /// At most so many records.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Print the segment files and not their records.
+    #[arg(long, conflicts_with_all = ["from", "to", "topic", "device", "source", "limit"])]
+    pub segments: bool,
+    /// Print one JSON object a line, with everything that a record says.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogSource {
+    /// MQTT.
+    Mqtt,
+    /// A batch over HTTP.
+    Upload,
+    /// What was set aside, put through again.
+    Replay,
+    /// A program over HTTP.
+    Service,
+    /// What the door counts itself: refused and shed messages.
+    Door,
 }

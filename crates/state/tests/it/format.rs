@@ -9,9 +9,9 @@ use axle_domain::port::{
     UploadReceipt, UserStore,
 };
 use axle_domain::{
-    Certificate, CommandStatus, Consumer, ConsumerName, FieldKey, Fingerprint, Invitation, Kind, LatestValue, Offset,
-    OwnedValue, Passkey, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState, Reply,
-    Scope, SecretHash, Session, Timestamp, Token, TokenHash, UploadId,
+    Certificate, CommandStatus, Consumer, ConsumerName, FieldKey, Fingerprint, Invitation, Kind,
+    LatestValue, Offset, OwnedValue, Passkey, QuarantineFilter, QuarantineId, QuarantineItem,
+    QuarantineState, Reply, Scope, SecretHash, Session, Timestamp, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
 use axle_testkit::conformance::state::client_session_store::{queued, session as session_at_rest};

@@ -58,13 +58,7 @@ pub trait State:
 }
 
 impl<T> State for T where
-    T: Master
-        + Programs
-        + People
-        + CommandStore
-        + ReportedState
-        + ConnectionJournal
-        + Followers
+    T: Master + Programs + People + CommandStore + ReportedState + ConnectionJournal + Followers
 {
 }
 
