@@ -150,12 +150,7 @@ impl App {
     /// # Errors
     /// As the state.
     pub async fn open(ports: Ports) -> Result<Self, Error> {
-        let devices = all_devices(&ports).await?;
-        let certificates = ports.devices.list_certificates(None).await?;
-        let registry = Arc::new(Registry::load(&devices, &certificates));
-        for application in ports.applications.list_applications().await? {
-            registry.put_application(&Arc::new(application));
-        }
+        let (registry, devices) = registry_of(&ports).await?;
         let schemas = Arc::new(Schemas::builtin());
         let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
         devices.iter().for_each(|device| fleet_map.put_device(device));
@@ -240,6 +235,17 @@ impl App {
         counters.add(self.door.pending());
         Ok(counters)
     }
+}
+
+/// The registry in memory, and the devices in it.
+async fn registry_of(ports: &Ports) -> Result<(Arc<Registry>, Vec<Device>), Error> {
+    let devices = all_devices(ports).await?;
+    let certificates = ports.devices.list_certificates(None).await?;
+    let registry = Registry::load(&devices, &certificates);
+    for application in ports.applications.list_applications().await? {
+        registry.put_application(&Arc::new(application));
+    }
+    Ok((Arc::new(registry), devices))
 }
 
 async fn all_devices(ports: &Ports) -> Result<Vec<Device>, Error> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_domain::port::{Counters, LogBounds, MachineFigures, StoreFigures};
-use axle_domain::{Certificate, Error, LatencyCounts, Timestamp};
+use axle_domain::{Certificate, Error, LatencyCounts, Offset, Timestamp};
 
 use crate::app::App;
 use crate::retention::FollowerSigns;
@@ -64,6 +64,20 @@ pub struct ProjectionSigns {
     pub age: Duration,
     /// From arrival until a message is shown, in the last five minutes.
     pub shown_after: Quantiles,
+}
+
+impl ProjectionSigns {
+    fn new(
+        (name, position): (&'static str, Offset),
+        (durable, now): (Offset, Timestamp),
+        newest: Option<Timestamp>,
+        shown_after: Quantiles,
+    ) -> Self {
+        let lag_records = durable.0.saturating_sub(position.0);
+        let behind = newest.filter(|_| lag_records > 0).map_or(0, |it| now.micros_since(it));
+        let age = Duration::from_micros(u64::try_from(behind).unwrap_or(0));
+        Self { name, position: position.0, lag_records, age, shown_after }
+    }
 }
 
 /// The vital signs of one moment.
@@ -175,17 +189,12 @@ impl Vitals {
         }
         self.taken += 1;
         self.recent.push_back((now, counters));
-        while self.recent.len() > RECENT_MAX {
-            self.recent.pop_front();
-        }
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT_MAX));
         let positions = app.positions();
-        let projection = |name, position: u64, newest: Option<Timestamp>, shown| {
-            let lag_records = log.durable.0.saturating_sub(position);
-            let behind = newest.filter(|_| lag_records > 0).map_or(0, |it| now.micros_since(it));
-            let age = Duration::from_micros(u64::try_from(behind).unwrap_or(0));
-            ProjectionSigns { name, position, lag_records, age, shown_after: shown }
-        };
         let shown = |window: &LatencyWindow, counts: &LatencyCounts| window.quantiles(counts);
+        let projection = |name, position: Offset, newest, shown| {
+            ProjectionSigns::new((name, position), (log.durable, now), newest, shown)
+        };
         Ok(VitalSigns {
             at: now,
             rates: self
@@ -201,13 +210,13 @@ impl Vitals {
             projections: vec![
                 projection(
                     "store",
-                    positions.store.0,
+                    positions.store,
                     store_lag.newest,
                     shown(&self.shown.0, &store_lag.shown_after),
                 ),
                 projection(
                     "state",
-                    positions.state.0,
+                    positions.state,
                     state_lag.newest,
                     shown(&self.shown.1, &state_lag.shown_after),
                 ),
