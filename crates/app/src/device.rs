@@ -7,8 +7,9 @@ use axle_domain::port::{
     Visibility,
 };
 use axle_domain::{
-    Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind, Timestamp,
+    Certificate, Device, DeviceId, DeviceStatus, Error, Fingerprint, Kind, Timestamp, limit,
 };
+use tracing::info;
 
 use crate::fleet_map::FleetMap;
 use crate::principal::device_not_found;
@@ -193,6 +194,37 @@ impl Devices {
         self.store.add_certificate(issued.certificate.clone()).await?;
         self.registry.put_certificate(&issued.certificate);
         Ok(issued)
+    }
+
+    /// Binds a certificate that an authority of somebody else has signed and that was proved in a
+    /// handshake; registers its device, if that is new and there is a kind for it.
+    ///
+    /// # Errors
+    /// `Denied` for a device that is unknown and not to be registered, or revoked; `Conflict`
+    /// when the id is an application's.
+    pub async fn introduce(
+        &self,
+        certificate: Certificate,
+        kind: Option<&str>,
+    ) -> Result<(), Error> {
+        let id = &certificate.device;
+        if let (false, Some(kind)) = (self.registry.knows(id.as_str()), kind) {
+            let new = NewDevice { id: id.clone(), name: String::new(), kind: kind.to_owned() };
+            match self.register(new).await {
+                Ok(device) => info!(device.id = %device.id, "registered at its first connection"),
+                // Two connections of it came at once.
+                Err(_taken) if self.registry.knows(id.as_str()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.registry.check(id)?;
+        // Who has a new one every day is let in without an entry for each.
+        let bound = self.store.list_certificates(Some(id)).await?;
+        if bound.len() < limit::CERTIFICATES_PER_DEVICE_BOUND_MAX {
+            self.store.add_certificate(certificate.clone()).await?;
+            self.registry.put_certificate(&certificate);
+        }
+        Ok(())
     }
 
     /// The certificates of a device.

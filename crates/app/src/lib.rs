@@ -80,6 +80,6 @@ pub use token::Tokens;
 pub use upload::{UploadAnswer, UploadRequest, Uploads};
 pub use user::{NewUser, UserChange, Users};
 pub use vitals::{
-    DoorRates, FileSystem, LatencyWindow, PartGrowth, ProjectionSigns, Quantiles, TAKE_INTERVAL,
-    VitalSigns, Vitals,
+    DoorRates, ENDING_DAYS, FileSystem, LatencyWindow, PartGrowth, ProjectionSigns, Quantiles,
+    TAKE_INTERVAL, VitalSigns, Vitals,
 };

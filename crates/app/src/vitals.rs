@@ -4,7 +4,7 @@
 mod growth;
 mod window;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ const RECENT_MAX: usize = 6;
 const CERTIFICATES_EVERY: u64 = 300;
 /// A certificate that ends sooner is told of.
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Days within which devices are counted that are let in no more then.
+pub const ENDING_DAYS: [u32; 4] = [1, 7, 30, 90];
 /// Certificates that are listed.
 const ENDING_MAX: usize = 20;
 /// Followers of the log that are listed.
@@ -127,6 +129,8 @@ pub struct VitalSigns {
     pub ending: Arc<[Certificate]>,
     /// How many there are in all.
     pub ending_count: u64,
+    /// Devices whose last certificate ends within so many days, for each of [`ENDING_DAYS`].
+    pub ending_devices: [u64; ENDING_DAYS.len()],
 }
 
 /// Takes the vital signs; remembers what rates need.
@@ -141,7 +145,7 @@ pub struct Vitals {
     machine: Arc<MachineFigures>,
     processors_used: f64,
     machine_at: Option<Timestamp>,
-    ending: (Arc<[Certificate]>, u64),
+    ending: Ending,
 }
 
 impl Default for Vitals {
@@ -157,7 +161,7 @@ impl Default for Vitals {
             machine: Arc::default(),
             processors_used: 0.0,
             machine_at: None,
-            ending: (Arc::default(), 0),
+            ending: Ending::default(),
         }
     }
 }
@@ -232,8 +236,9 @@ impl Vitals {
             parts: self.growth.parts(&self.machine.disks),
             file_systems: self.growth.file_systems(&self.machine.disks),
             grown_over: self.growth.measured_over(),
-            ending: Arc::clone(&self.ending.0),
-            ending_count: self.ending.1,
+            ending: Arc::clone(&self.ending.first),
+            ending_count: self.ending.count,
+            ending_devices: self.ending.devices,
         })
     }
 
@@ -283,20 +288,62 @@ fn rates_between(
     }
 }
 
+/// What ends soon of the devices' certificates.
+#[derive(Default)]
+struct Ending {
+    first: Arc<[Certificate]>,
+    count: u64,
+    devices: [u64; ENDING_DAYS.len()],
+}
+
 /// The certificates that end soon and still let somebody in.
-async fn ending(app: &App, now: Timestamp) -> Result<(Arc<[Certificate]>, u64), Error> {
+async fn ending(app: &App, now: Timestamp) -> Result<Ending, Error> {
     let mut ending = app.ports.devices.list_certificates(None).await?;
+    ending.retain(|it| it.revoked_at.is_none() && it.not_after > now);
+    let devices = devices_ending(&ending, now);
     let soon = now.after(ENDS_SOON);
-    ending.retain(|it| it.revoked_at.is_none() && it.not_after < soon && it.not_after > now);
+    ending.retain(|it| it.not_after < soon);
     let count = ending.len() as u64;
     ending.sort_by_key(|it| it.not_after);
     ending.truncate(ENDING_MAX);
-    Ok((ending.into(), count))
+    Ok(Ending { first: ending.into(), count, devices })
+}
+
+/// One that has a newer certificate already needs nobody's care.
+fn devices_ending(good: &[Certificate], now: Timestamp) -> [u64; ENDING_DAYS.len()] {
+    let mut last = HashMap::new();
+    for it in good {
+        let end = last.entry(&it.device).or_insert(it.not_after);
+        *end = it.not_after.max(*end);
+    }
+    ENDING_DAYS.map(|days| {
+        let soon = now.after(Duration::from_secs(u64::from(days) * 24 * 3600));
+        last.values().filter(|end| **end < soon).count() as u64
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_with_a_newer_certificate_is_not_counted() {
+        let certificate = |id: &str, days: i64| Certificate {
+            fingerprint: axle_domain::Fingerprint([0; 32]),
+            device: axle_domain::DeviceId::parse(id).unwrap(),
+            not_before: Timestamp(0),
+            not_after: Timestamp(days * 86_400_000_000),
+            revoked_at: None,
+        };
+        let good = [
+            certificate("a", 5),
+            certificate("a", 400),
+            certificate("b", 5),
+            certificate("c", 60),
+            certificate("d", 400),
+        ];
+        assert_eq!(devices_ending(&good, Timestamp(0)), [0, 1, 1, 2]);
+    }
 
     #[test]
     fn rates_are_what_came_by_the_time_it_took() {

@@ -18,6 +18,7 @@ mod error;
 mod feed;
 mod grant;
 mod id;
+mod id_pattern;
 mod latency;
 mod latest;
 pub mod limit;
@@ -54,6 +55,7 @@ pub use id::{
     ApplicationName, BatchId, CommandId, ConsumerName, DeviceId, KindName, PlantName, Serial,
     StreamName, UploadId, UserName,
 };
+pub use id_pattern::IdPattern;
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Envelope, Message, Offset, Source};

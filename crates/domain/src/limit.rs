@@ -112,6 +112,10 @@ pub const GRANTS_PER_APPLICATION_MAX: usize = 64;
 /// Most certificates of one application.
 pub const CERTIFICATES_PER_APPLICATION_MAX: usize = 16;
 
+/// Certificates of one device that are bound when they are first seen; later ones of an authority
+/// that may speak for it let it in all the same.
+pub const CERTIFICATES_PER_DEVICE_BOUND_MAX: usize = 64;
+
 /// Most people that one instance knows.
 pub const USERS_MAX: usize = 100_000;
 /// Most devices of one person.

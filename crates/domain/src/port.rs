@@ -25,7 +25,8 @@ mod user_store;
 
 pub use application_store::ApplicationStore;
 pub use certificate_authority::{
-    CertificateAuthority, CertificateSubject, IssuedCertificate, SignedCertificate,
+    CertificateAuthority, CertificateSubject, IdentityEnd, IdentityPart, IdentityStanding,
+    IssuedCertificate, SignedCertificate,
 };
 pub use client_session_store::{
     ClientSessionStore, QueueFigures, SessionChanges, SessionsCommitted, StoredSessions,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::App;
-use axle_domain::port::Counters;
+use axle_app::{App, ENDING_DAYS};
+use axle_domain::port::{Counters, IdentityPart};
 use axle_domain::{Error, Offset};
 use axum::Router;
 use axum::extract::State;
@@ -13,10 +13,12 @@ use axum::response::Response;
 use axum::routing::get;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::answer::{body_answer, json_answer};
 use crate::problem::Problem;
+use crate::vitals::Signs;
 
 /// How long the log may take to sync before the server is not ready.
 const SYNC_TIME_MAX: Duration = Duration::from_secs(2);
@@ -26,12 +28,18 @@ pub(crate) struct Ops {
     app: Arc<App>,
     registry: Registry,
     lag_max: u64,
+    signs: watch::Receiver<Arc<Signs>>,
 }
 
 impl Ops {
     /// The routes' state.
-    pub(crate) fn new(app: Arc<App>, registry: Registry, lag_max: u64) -> Self {
-        Self { app, registry, lag_max }
+    pub(crate) fn new(
+        app: Arc<App>,
+        registry: Registry,
+        lag_max: u64,
+        signs: watch::Receiver<Arc<Signs>>,
+    ) -> Self {
+        Self { app, registry, lag_max, signs }
     }
 }
 
@@ -74,7 +82,10 @@ async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    json_answer(status, &json!({"status": word, "reasons": reasons}))
+    // What will go wrong is no reason to send clients elsewhere now.
+    let ports = &ops.app.ports;
+    let warnings = ports.authority.standing().warnings(ports.clock.now());
+    json_answer(status, &json!({"status": word, "reasons": reasons, "warnings": warnings}))
 }
 
 async fn metrics(State(ops): State<Arc<Ops>>) -> Result<Response, Problem> {
@@ -87,7 +98,45 @@ async fn metrics(State(ops): State<Arc<Ops>>) -> Result<Response, Problem> {
     let encoder = TextEncoder::new();
     encoder.encode_utf8(&ops.registry.gather(), &mut text).map_err(failed)?;
     encoder.encode_utf8(&computed.gather(), &mut text).map_err(failed)?;
+    let devices = ops.signs.borrow().vitals.ending_devices;
+    let identity = identity(&ops.app, devices).map_err(failed)?;
+    encoder.encode_utf8(&identity.gather(), &mut text).map_err(failed)?;
     Ok(body_answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
+}
+
+/// What ends, and when.
+fn identity(app: &App, devices: [u64; ENDING_DAYS.len()]) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    let (standing, now) = (app.ports.authority.standing(), app.ports.clock.now());
+    let ends = Opts::new(
+        "axle_identity_ends_seconds",
+        "Seconds until the first of the listeners' certificates, authorities or revocation lists \
+         ends; below 0 since then.",
+    );
+    let ends = IntGaugeVec::new(ends, &["part"])?;
+    for part in IdentityPart::ALL {
+        if let Some(end) = standing.first_end(part) {
+            ends.with_label_values(&[part.as_str()]).set(end.micros_since(now) / 1_000_000);
+        }
+    }
+    registry.register(Box::new(ends))?;
+    let fault = IntGauge::new(
+        "axle_identity_fault",
+        "1 while changed certificate files cannot be used and those from before hold.",
+    )?;
+    fault.set(i64::from(standing.fault.is_some()));
+    registry.register(Box::new(fault))?;
+    let ending = Opts::new(
+        "axle_devices_certificate_ending",
+        "Devices whose last certificate ends within so many days, as of the last ten minutes.",
+    );
+    let ending = IntGaugeVec::new(ending, &["days"])?;
+    for (days, count) in ENDING_DAYS.iter().zip(devices) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        ending.with_label_values(&[&days.to_string()]).set(count);
+    }
+    registry.register(Box::new(ending))?;
+    Ok(registry)
 }
 
 /// Counts that live elsewhere: in the state, so that they are exact over restarts, or in a port.

@@ -56,7 +56,7 @@ impl HttpServer {
         let tasks = TaskTracker::new();
         let (figures, watched) = watch::channel(Arc::new(Figures::default()));
         let (vitals, watched_vitals) = watch::channel(Arc::new(Signs::default()));
-        let watched = (watched, watched_vitals);
+        let watched = (watched, watched_vitals.clone());
         let api = Arc::new(Api::new(http, Arc::clone(&app), watched, basemap, stop.clone()));
         let wrap = |router: Router, hosts| {
             let metrics = Arc::clone(&metrics);
@@ -73,7 +73,8 @@ impl HttpServer {
         });
         let bound = Listener::bind("ops", &ops.listen, ops.allow_insecure).await?;
         let ops_address = bound.as_ref().map(|(_, address)| *address);
-        let state = Arc::new(Ops::new(app, registry, ops.ready_lag_records_max));
+        let state = Ops::new(app, registry, ops.ready_lag_records_max, watched_vitals);
+        let state = Arc::new(state);
         let ops_listener = bound.map(|(socket, address)| Listener {
             socket,
             router: wrap(

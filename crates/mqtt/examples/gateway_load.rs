@@ -28,8 +28,8 @@ use axle_domain::port::{Clock, ConnectionFilter, ConnectionJournal};
 use axle_domain::{ConnectionEvent, DeviceId, Error, Timestamp};
 use axle_log::{EmbeddedLog, LogSettings};
 use axle_mqtt::{
-    DeviceAuthority, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
-    device_listener_config, new_key_and_request,
+    DeviceAuthority, DeviceTls, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
+    new_key_and_request,
 };
 use axle_testkit::memory_state::MemoryState;
 use axle_testkit::memory_store::MemoryStore;
@@ -130,7 +130,7 @@ async fn serve(dir: &str) {
             plain_access: PlainAccess::Device,
             ..Settings::default()
         },
-        tls: Some(device_listener_config(&authority, &app.registry, &[b"mqtt"]).unwrap()),
+        tls: Some(DeviceTls::open(&authority, &app.registry, &[b"mqtt"]).unwrap()),
         app,
         sessions,
         metrics: prometheus::Registry::new(),

@@ -1,12 +1,13 @@
 //! From a fresh socket to a session, or to a reason why not: handshake, CONNECT, identity.
 
+mod introduction;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{Publisher, Rights};
 use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, limit};
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -29,7 +30,9 @@ use crate::proxied;
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
 use crate::sessions::Wish;
 use crate::settings::PlainAccess;
+use crate::tls::{DeviceTls, Loaded};
 use crate::tls_failure;
+use crate::trust::Shown;
 use crate::witness::{Seen, observe};
 
 /// What is looked at of a connection before its handshake.
@@ -46,7 +49,7 @@ const TOOL_NAME: &str = "local";
 #[derive(Clone)]
 pub(crate) enum Door {
     /// By client certificate.
-    Tls(Arc<ServerConfig>),
+    Tls(Arc<DeviceTls>),
     /// By what they say.
     Plain(PlainAccess),
 }
@@ -59,6 +62,8 @@ enum Claim {
     Token,
     /// The certificate names nobody, or two.
     Ambiguous,
+    /// The certificate is of an authority that may not say this.
+    Unmandated(Why),
     /// Any registered device.
     Device,
     /// A local tool.
@@ -114,6 +119,8 @@ pub(crate) struct Visitor {
     pub(crate) peer: SocketAddr,
     /// A place among those that have not said who they are.
     pub(crate) permit: OwnedSemaphorePermit,
+    /// By what its certificate was verified.
+    pub(crate) believed: Option<Arc<Loaded>>,
 }
 
 impl Visitor {
@@ -141,31 +148,35 @@ impl Visitor {
                 let caller = Caller::stranger(self.peer);
                 self.greet(socket, claim, caller).await;
             }
-            Door::Tls(config) => self.shake_hands(socket, config).await,
+            Door::Tls(tls) => self.shake_hands(socket, tls.current()).await,
         }
     }
 
-    async fn shake_hands(self, socket: TcpStream, config: Arc<ServerConfig>) {
+    async fn shake_hands(mut self, socket: TcpStream, tls: Arc<Loaded>) {
         let mut seen = Seen::default();
         let (mut first, mut length) = ([0; FIRST_BYTES], 0);
         let handshake = async {
             // What is no TLS is only seen here: the handshake takes the bytes away.
             length = socket.peek(&mut first).await.unwrap_or(0);
-            observe(TlsAcceptor::from(config).accept(socket), &mut seen).await
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+            observe(acceptor.accept(socket), &mut seen).await
         };
         let done = timeout(limit::HANDSHAKE_TIME_MAX, handshake).await;
         let first = first.get(..length).unwrap_or_default();
         let (label, why) = match done {
             Ok(Ok(stream)) => {
                 self.shared.metrics.count_handshake("ok");
-                let (_, tls) = stream.get_ref();
-                let own = tls.peer_certificates().and_then(|chain| chain.first());
+                let own = stream.shown().first();
                 let claim = match (own, own.and_then(identify)) {
-                    (_, Some(identity)) => Claim::Certificate(identity),
+                    (_, Some(identity)) => {
+                        let introduced = self.introduce(&identity, stream.shown(), &tls).await;
+                        introduced.map_or_else(Claim::Unmandated, |()| Claim::Certificate(identity))
+                    }
                     (Some(_unreadable), None) => Claim::Ambiguous,
                     (None, None) => Claim::Token,
                 };
                 let caller = self.caller(own, true);
+                self.believed = Some(tls);
                 self.greet(stream, claim, caller).await;
                 return;
             }
@@ -197,7 +208,7 @@ impl Visitor {
 
     async fn greet<S>(self, mut socket: S, claim: Claim, mut caller: Caller)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Shown + Unpin + Send + 'static,
     {
         let connected_at = self.shared.app.ports.clock.now();
         let mut bytes = Vec::new();
@@ -264,7 +275,11 @@ impl Visitor {
                 }
                 Instant::now().checked_add(Duration::from_micros(micros))
             }
-            Claim::Token | Claim::Ambiguous | Claim::Device | Claim::Tool => None,
+            Claim::Token
+            | Claim::Ambiguous
+            | Claim::Unmandated(_)
+            | Claim::Device
+            | Claim::Tool => None,
         };
         let who = self.identify(connect, &claim, caller)?;
         let client_id =
@@ -288,6 +303,9 @@ impl Visitor {
         let (place, granted) = Place::take(shared, &link, wish)?;
         // Asked again now that a revocation finds the connection: none falls in between.
         self.check(&who)?;
+        if self.is_belief_old() {
+            link.question();
+        }
         let (silence_max, server_keep_alive) = keep_alive(connect);
         let mut out = Vec::new();
         let welcome = Welcome {
@@ -341,6 +359,7 @@ impl Visitor {
         match claim {
             Claim::Tool => Ok(Who::Tool),
             Claim::Ambiguous => Err(Denied::ambiguous()),
+            Claim::Unmandated(why) => Err(Denied::unmandated(why)),
             Claim::Token => {
                 let secret = connect.password.ok_or(Refusal::CREDENTIALS)?;
                 let application = registry.authenticate_token(secret);
@@ -398,7 +417,7 @@ impl Visitor {
     /// Goes on in a task of its own, which is smaller than the one that did the handshake.
     fn serve<S>(self, socket: S, session: Session, start: Start)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Shown + Unpin + Send + 'static,
     {
         let link = Arc::clone(&session.link);
         tracing::debug!(
@@ -441,6 +460,10 @@ impl Denied {
 
     fn by_token(error: axle_domain::Error) -> Self {
         Self { refusal: Refusal::CREDENTIALS, ..Self::by_registry(error) }
+    }
+
+    fn unmandated(why: &Why) -> Self {
+        Self { refusal: Refusal::NOT_AUTHORIZED, why: why.clone() }
     }
 
     fn ambiguous() -> Self {

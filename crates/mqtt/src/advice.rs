@@ -49,6 +49,10 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
         Refusal::CERTIFICATE_ENDED => {
             "Issue a new certificate: axle device add ID --renew, and put it on the device."
         }
+        Refusal::CERTIFICATE_WITHDRAWN => {
+            "If that was a mistake, look at the authorities and revocation lists in the data \
+             directory's trust folder; else put a new certificate on the device."
+        }
         Refusal::QUOTA => "Let the client read its messages faster, or subscribe to less.",
         Refusal::UNAVAILABLE => "Look at the system page: the log could not take messages.",
         Refusal::SHUTTING_DOWN => "Nothing: the client connects again when the server is back.",

@@ -4,25 +4,33 @@
 //! <data>/ca.key      its key, PKCS#8, mode 0600      <data>/server.key   the listeners' key, 0600
 //! <data>/ca.crt      its certificate                 <data>/server.crt   signed by the authority
 //! ```
+//!
+//! Whom the listeners believe beside it stands in `trust`.
 
 mod files;
 mod issue;
+mod revoked;
 mod server;
+mod trust;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use axle_domain::port::{CertificateAuthority, CertificateSubject, Clock, SignedCertificate};
+use axle_domain::port::{
+    CertificateAuthority, CertificateSubject, Clock, IdentityStanding, SignedCertificate,
+};
 use axle_domain::{Error, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PublicKeyData,
 };
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use issue::{new_application_request, new_key_and_request};
+pub(crate) use revoked::Revoked;
+pub(crate) use trust::{Anchor, Mandate, Material, Stamp};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long the authority's own certificate is valid.
@@ -30,17 +38,25 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Signs device certificates, and the certificate that the device listeners present.
 pub struct DeviceAuthority {
+    data_dir: PathBuf,
+    server_names: Vec<String>,
+    signer: RwLock<Arc<Signer>>,
+    standing: Mutex<IdentityStanding>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The authority's key and certificate.
+struct Signer {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
     der: CertificateDer<'static>,
-    server: server::ServerCertificate,
-    clock: Arc<dyn Clock>,
 }
 
 impl DeviceAuthority {
     /// Opens the authority of a data directory; makes it where there is none yet. The server
     /// certificate names `localhost`, 127.0.0.1, ::1 and `server_names` (DNS names or addresses);
-    /// it is renewed when it names others or ends within 30 days.
+    /// it is renewed when it names others or ends within 30 days. One that somebody else has
+    /// signed stays as it is.
     ///
     /// # Errors
     /// `Corrupt` for a file that cannot be read as what it should be or that does not fit its
@@ -51,8 +67,8 @@ impl DeviceAuthority {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let (key_path, certificate_path) = (data_dir.join("ca.key"), data_dir.join("ca.crt"));
-        let (key, pem) = match (files::find(&key_path)?, files::find(&certificate_path)?) {
-            (Some(key), Some(pem)) => (parse_key(&key_path, &key)?, pem),
+        match (files::find(&key_path)?, files::find(&certificate_path)?) {
+            (Some(_), Some(_)) => {}
             (None, Some(_)) => return Err(missing(&key_path, &certificate_path)),
             // A start that was cut short leaves a key without its certificate.
             (key, None) => {
@@ -62,47 +78,76 @@ impl DeviceAuthority {
                 };
                 let pem = self_signed(&key, clock.now())?;
                 files::write(&certificate_path, pem.as_bytes(), files::Access::Everyone)?;
-                (key, pem)
             }
-        };
-        let der = parse_certificate(&certificate_path, &pem)?;
-        check_pair(&certificate_path, &der, &key)?;
-        let issuer = Issuer::from_ca_cert_der(&der, key)
-            .map_err(|error| files::corrupt(&certificate_path, &error.to_string()))?;
-        let server = server::open(data_dir, server_names, &issuer, clock.now())?;
-        Ok(Self { issuer, pem, der, server, clock })
+        }
+        let signer = Signer::read(data_dir)?;
+        server::ensure(data_dir, server_names, &signer.issuer, clock.now())?;
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            server_names: server_names.to_vec(),
+            signer: RwLock::new(Arc::new(signer)),
+            standing: Mutex::default(),
+            clock,
+        })
+    }
+
+    fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.signer.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The certificate that client certificates must chain to.
     #[must_use]
     pub fn root(&self) -> CertificateDer<'static> {
-        self.der.clone()
+        self.signer().der.clone()
     }
 
-    /// The chain that the listeners present: the server certificate, then the authority's.
-    #[must_use]
-    pub fn server_chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.server.certificate.clone(), self.der.clone()]
+    /// Reads the files of a listener anew, and the authority's own.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file and what is wrong with it; then everything stays as it was.
+    pub(crate) fn reload(&self) -> Result<Material, Error> {
+        let read = Signer::read(&self.data_dir)
+            .and_then(|signer| Ok((signer, trust::read(&self.data_dir)?)));
+        let (signer, material) = read?;
+        *self.signer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
+        let standing = IdentityStanding { ends: material.ends.clone(), fault: None };
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        Ok(material)
     }
 
-    /// What the instance's own certificates are for, and when they end.
-    #[must_use]
-    pub fn certificate_ends(&self) -> Vec<(String, Timestamp)> {
-        let named = [
-            ("device listeners", &self.server.certificate),
-            ("device certificate authority", &self.der),
-        ];
-        let end = |(name, der): (&str, &CertificateDer<'_>)| {
-            let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
-            Some((name.to_owned(), issue::timestamp(parsed.validity().not_after)))
-        };
-        named.into_iter().filter_map(end).collect()
+    /// Says why the files as they are now cannot be used.
+    pub(crate) fn note_fault(&self, fault: &str) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.fault = Some(fault.to_owned());
     }
 
-    /// The key of the server certificate.
-    #[must_use]
-    pub fn server_key(&self) -> PrivateKeyDer<'static> {
-        self.server.key.clone_key()
+    /// How the files of a listener are now.
+    pub(crate) fn stamp(&self) -> Stamp {
+        trust::stamp(&self.data_dir)
+    }
+
+    /// Signs a new server certificate, if ours is there and ends within 30 days.
+    ///
+    /// # Errors
+    /// As [`DeviceAuthority::open`].
+    pub(crate) fn renew_server_certificate(&self) -> Result<(), Error> {
+        let (signer, now) = (self.signer(), self.clock.now());
+        server::ensure(&self.data_dir, &self.server_names, &signer.issuer, now)
+    }
+}
+
+impl Signer {
+    fn read(data_dir: &Path) -> Result<Self, Error> {
+        let (key_path, path) = (data_dir.join("ca.key"), data_dir.join("ca.crt"));
+        let missing = |path: &Path| files::corrupt(path, "it is missing");
+        let key = files::find(&key_path)?.ok_or_else(|| missing(&key_path))?;
+        let key = parse_key(&key_path, &key)?;
+        let pem = files::find(&path)?.ok_or_else(|| missing(&path))?;
+        let der = parse_certificate(&path, &pem)?;
+        check_pair(&path, &der, &key)?;
+        let issuer = Issuer::from_ca_cert_der(&der, key)
+            .map_err(|error| files::corrupt(&path, &error.to_string()))?;
+        Ok(Self { issuer, pem, der })
     }
 }
 
@@ -112,11 +157,15 @@ impl CertificateAuthority for DeviceAuthority {
         subject: &CertificateSubject,
         request_pem: &str,
     ) -> Result<SignedCertificate, Error> {
-        issue::sign(&self.issuer, subject, request_pem, self.clock.now())
+        issue::sign(&self.signer().issuer, subject, request_pem, self.clock.now())
     }
 
     fn authority_pem(&self) -> String {
-        self.pem.clone()
+        self.signer().pem.clone()
+    }
+
+    fn standing(&self) -> IdentityStanding {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::packet::header;
 use crate::packet::refusal::Refusal;
 use crate::packet::write;
 use crate::session::{End, Flow, Session, Wait, Waiting};
+use crate::trust::Shown;
 
 const INPUT_BYTES: usize = 64 * 1024;
 /// With more than this unsent nothing is read: the client has to take its answers first.
@@ -75,7 +76,7 @@ pub(crate) struct Connection<S> {
     ending: Option<Refusal>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
     pub(crate) fn new(socket: S, session: Session, start: Start) -> Self {
         let heard_at = Instant::now();
         let mut connection = Self {
@@ -149,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Some(refusal) => Err(End::Refused(refusal)),
             None => {
+                let session = &self.session;
+                if session.link.take_question() && !session.shared.believes(self.socket.shown()) {
+                    return Err(End::Refused(Refusal::CERTIFICATE_WITHDRAWN));
+                }
                 self.session.expect_deliveries();
                 Ok(())
             }

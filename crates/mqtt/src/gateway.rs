@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axle_app::App;
 use axle_domain::{Error, Kind, RefusalStage};
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
@@ -15,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::{Door, Visitor};
+use crate::follow;
 use crate::journal::{Caller, Why};
 use crate::metrics::Metrics;
 use crate::router::Router;
 use crate::session::Shared;
 use crate::sessions::Sessions;
 use crate::settings::{PlainAccess, Settings};
+use crate::tls::DeviceTls;
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -38,8 +39,8 @@ pub struct GatewayParts {
     pub app: Arc<App>,
     /// The live connections; the same that `app` reaches devices through.
     pub sessions: Arc<Sessions>,
-    /// TLS of `settings.listen`; see [`crate::device_listener_config`].
-    pub tls: Option<Arc<ServerConfig>>,
+    /// TLS of `settings.listen`.
+    pub tls: Option<Arc<DeviceTls>>,
     /// Where metrics are registered.
     pub metrics: prometheus::Registry,
     /// Ends [`Gateway::run`].
@@ -65,10 +66,11 @@ impl Gateway {
     pub async fn bind(parts: GatewayParts) -> Result<Self, Error> {
         let GatewayParts { settings, app, sessions, tls, metrics, stop } = parts;
         let (mut listeners, mut tls_address, mut plain_address) = (Vec::new(), None, None);
-        if let (Some(address), Some(tls)) = (resolve("mqtt.listen", &settings.listen).await?, tls) {
+        let address = resolve("mqtt.listen", &settings.listen).await?;
+        if let (Some(address), Some(tls)) = (address, &tls) {
             let listener = listen("mqtt.listen", address)?;
             tls_address = listener.local_addr().ok();
-            listeners.push((listener, Door::Tls(tls)));
+            listeners.push((listener, Door::Tls(Arc::clone(tls))));
         }
         if let Some(address) = resolve("mqtt.plain_listen", &settings.plain_listen).await? {
             check_plain(&settings, address)?;
@@ -78,7 +80,7 @@ impl Gateway {
         }
         let metrics = Metrics::new(&metrics)?;
         let tracker = TaskTracker::new();
-        let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker });
+        let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker, tls });
         let router = Router::open(&shared).await?;
         Ok(Self { shared, listeners, tls_address, plain_address, router, stop })
     }
@@ -111,6 +113,8 @@ impl Gateway {
             };
             self.shared.tracker.spawn(accept.run(listener));
         }
+        let followed = follow::follow(Arc::clone(&self.shared), self.stop.clone());
+        self.shared.tracker.spawn(followed);
         self.stop.cancelled().await;
         self.shared.sessions.close_all();
         self.shared.tracker.close();
@@ -180,7 +184,7 @@ impl Accept {
         drop(socket.set_nodelay(true));
         let probe = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 10);
         drop(SockRef::from(&socket).set_tcp_keepalive(&probe));
-        let visitor = Visitor { shared: Arc::clone(&self.shared), peer, permit };
+        let visitor = Visitor { shared: Arc::clone(&self.shared), peer, permit, believed: None };
         let (door, stop) = (self.door.clone(), self.stop.clone());
         self.shared.tracker.spawn(async move {
             stop.run_until_cancelled(visitor.admit(socket, door)).await;

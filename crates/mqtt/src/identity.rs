@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
 
 /// What the SAN URI of a device certificate begins with.
 pub(crate) const DEVICE_URI: &str = "axle:device:";
@@ -20,6 +21,8 @@ pub(crate) struct Identity {
     pub(crate) presented: PresentedCertificate,
     /// The application that the certificate names; it names no device then.
     pub(crate) application: Option<String>,
+    /// Start of the certificate's validity.
+    pub(crate) not_before: Timestamp,
     /// End of the certificate's validity; the connection ends with it.
     pub(crate) not_after: Timestamp,
 }
@@ -36,11 +39,14 @@ pub(crate) fn identify(certificate: &CertificateDer<'_>) -> Option<Identity> {
         (None, None) => common_name(&parsed)?,
     };
     let fingerprint = fingerprint(certificate);
-    let not_after = parsed.validity().not_after.timestamp().saturating_mul(1000);
+    let moment = |time: ASN1Time, beyond| {
+        Timestamp::from_millis(time.timestamp().saturating_mul(1000)).unwrap_or(Timestamp(beyond))
+    };
     Some(Identity {
         presented: PresentedCertificate { fingerprint, names },
         application,
-        not_after: Timestamp::from_millis(not_after).unwrap_or(Timestamp(i64::MAX)),
+        not_before: moment(parsed.validity().not_before, 0),
+        not_after: moment(parsed.validity().not_after, i64::MAX),
     })
 }
 

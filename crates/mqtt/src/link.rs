@@ -44,6 +44,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct State {
     closing: Option<Refusal>,
+    /// Whether its certificate is to be looked at again.
+    is_in_question: bool,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
     backlog: Backlog,
@@ -105,6 +107,17 @@ impl Link {
     pub(crate) fn close(&self, why: Refusal) {
         self.state().closing.get_or_insert(why);
         self.tell();
+    }
+
+    /// Has the connection look whether its certificate is good still.
+    pub(crate) fn question(&self) {
+        self.state().is_in_question = true;
+        self.tell();
+    }
+
+    /// Whether the certificate is to be looked at again.
+    pub(crate) fn take_question(&self) -> bool {
+        std::mem::take(&mut self.state().is_in_question)
     }
 
     /// Whether something happened since this was asked last.

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     refused: IntCounterVec,
     malformed: IntCounterVec,
     dropped: IntCounterVec,
+    reloads: IntCounterVec,
     started: Instant,
     /// Second of the newest line about a refusal, and how many there were in it.
     lines: AtomicU64,
@@ -60,6 +61,11 @@ impl Metrics {
                     "Messages that a subscriber did not get, by reason.",
                     "reason",
                 )?,
+                reloads: counters(
+                    "axle_mqtt_certificate_reloads_total",
+                    "Times that changed certificate files were read, by result.",
+                    "result",
+                )?,
                 started: Instant::now(),
                 lines: AtomicU64::new(0),
             })
@@ -80,6 +86,10 @@ impl Metrics {
 
     pub(crate) fn count_malformed(&self, reason: &str) {
         self.malformed.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn count_reload(&self, result: &str) {
+        self.reloads.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn count_dropped(&self, reason: &str, count: u64) {

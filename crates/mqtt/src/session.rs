@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use axle_app::{App, Content, Publisher};
 use axle_domain::{ApplicationName, DeviceId, Envelope, Kind, limit};
+use rustls_pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 
 use crate::journal::Why;
@@ -21,6 +22,7 @@ use crate::packet::refusal::Refusal;
 use crate::packet::{Version, disconnect, publish, write};
 use crate::sessions::{Granted, Sessions, Wish};
 use crate::settings::Settings;
+use crate::tls::DeviceTls;
 
 use downward::Downward;
 use received::Received;
@@ -38,6 +40,15 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) settings: Settings,
     pub(crate) tracker: TaskTracker,
+    /// What the listener for devices believes; none without one.
+    pub(crate) tls: Option<Arc<DeviceTls>>,
+}
+
+impl Shared {
+    /// Whether the certificates that a client has shown are good still.
+    pub(crate) fn believes(&self, chain: &[CertificateDer<'_>]) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.vouch(chain).is_ok())
+    }
 }
 
 /// A will, kept until the connection ends.

@@ -246,6 +246,13 @@ impl Sessions {
         self.live().kept_count() > 0
     }
 
+    /// The connections that have come with a certificate.
+    pub(crate) fn certified(&self) -> Vec<Arc<Link>> {
+        let live = self.live();
+        let links = live.devices.values().chain(live.tools.values());
+        links.filter(|link| link.fingerprint.is_some()).cloned().collect()
+    }
+
     /// Ends all connections and lets nobody in any more.
     pub(crate) fn close_all(&self) {
         let mut live = self.live();

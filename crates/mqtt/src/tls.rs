@@ -1,68 +1,186 @@
 //! The TLS side of a device listener: client certificates are asked for, and never more is read
-//! of them than a device needs.
+//! of them than a device needs. Follows its files: new handshakes see what they say now, and open
+//! connections stay as long as that still lets them in.
 
-use std::sync::Arc;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axle_app::Registry;
 use axle_domain::Error;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::ticketer::TicketRotator;
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::authority::DeviceAuthority;
+use crate::authority::{DeviceAuthority, Material, Stamp};
+use crate::trust::{Trust, Voucher};
 use crate::witness::{NotingResolver, note_refused};
 
-/// Most certificates of a client's chain.
-const CHAIN_CERTIFICATES_MAX: usize = 4;
-/// Most bytes of a client's chain.
-const CHAIN_BYTES_MAX: usize = 16 * 1024;
 /// How long one key makes session tickets; a ticket lives at most twice as long, so an hour.
 const TICKET_KEY_SECONDS: u32 = 30 * 60;
 
-/// The TLS settings of a listener for devices: TLS 1.2 and 1.3, a client certificate of the
-/// device authority required unless an application has a token to bring instead, tickets of at most an hour that no other listener accepts, no early
-/// data. A resumed session proves nothing about today: the caller asks the registry after every
-/// handshake.
-///
-/// # Errors
-/// `Internal`, when key and certificate of the listener do not fit, or there is no randomness.
-pub fn device_listener_config(
-    authority: &DeviceAuthority,
+/// What a listener for devices presents and trusts: TLS 1.2 and 1.3, a client certificate of an
+/// authority that is believed required unless an application has a token to bring instead,
+/// tickets of at most an hour that no other listener accepts, no early data. A resumed session
+/// proves nothing about today: the caller asks the registry after every handshake.
+pub struct DeviceTls {
+    authority: Arc<DeviceAuthority>,
+    registry: Arc<Registry>,
+    alpn: Vec<Vec<u8>>,
+    current: RwLock<Arc<Loaded>>,
+    /// The files as they were looked at last, and what was wrong with them then.
+    seen: Mutex<(Stamp, Option<String>)>,
+}
+
+/// What was read from the files at one time.
+pub(crate) struct Loaded {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) trust: Arc<Trust>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// What a look at the files has brought.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// They say what they said before.
+    Same,
+    /// They were read, and hold from now on.
+    New {
+        /// Whether others are believed than before.
+        is_trust_new: bool,
+    },
+    /// They cannot be used; what was read before holds. Told once of each fault.
+    Broken(Error),
+}
+
+impl DeviceTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the file and what is wrong with it; `Internal`, when there is no
+    /// randomness.
+    pub fn open(
+        authority: &Arc<DeviceAuthority>,
+        registry: &Arc<Registry>,
+        alpn: &[&[u8]],
+    ) -> Result<Arc<Self>, Error> {
+        let alpn: Vec<_> = alpn.iter().map(|name| name.to_vec()).collect();
+        let stamp = authority.stamp();
+        let loaded = load(authority.reload()?, registry, &alpn, None)?;
+        Ok(Arc::new(Self {
+            authority: Arc::clone(authority),
+            registry: Arc::clone(registry),
+            alpn,
+            current: RwLock::new(Arc::new(loaded)),
+            seen: Mutex::new((stamp, None)),
+        }))
+    }
+
+    /// What holds for a handshake that begins now.
+    pub(crate) fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks whether the files have changed, and reads them then. Asks the disk.
+    pub(crate) fn look(&self) -> Looked {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = self.authority.stamp();
+        // What could not be used is tried again: a file may have been half written.
+        if stamp == seen.0 && seen.1.is_none() {
+            return Looked::Same;
+        }
+        let before = self.current();
+        // Against what was seen when it was read last, faults in between or not.
+        let is_trust_new = is_trust_new(&seen.0, &stamp) || seen.1.is_some();
+        let kept = (!is_trust_new).then_some(&*before);
+        let read = self.authority.reload();
+        match read.and_then(|material| load(material, &self.registry, &self.alpn, kept)) {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+                *seen = (stamp, None);
+                Looked::New { is_trust_new }
+            }
+            Err(error) => {
+                self.authority.note_fault(&error.message);
+                let is_known = seen.1.as_ref() == Some(&error.message);
+                *seen = (stamp, Some(error.message.clone()));
+                if is_known { Looked::Same } else { Looked::Broken(error) }
+            }
+        }
+    }
+
+    /// Signs a new server certificate where ours ends soon. Asks the disk.
+    pub(crate) fn renew(&self) -> Result<(), Error> {
+        self.authority.renew_server_certificate()
+    }
+
+    /// Whether a chain that was good is so still.
+    pub(crate) fn vouch(&self, chain: &[CertificateDer<'_>]) -> Result<Voucher, rustls::Error> {
+        match chain.split_first() {
+            Some((own, more)) => self.current().trust.vouch(own, more, UnixTime::now()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether anything but the listeners' own certificate has changed.
+fn is_trust_new(before: &Stamp, now: &Stamp) -> bool {
+    let is_of_trust = |path: &Path| {
+        let folder = path.parent().and_then(Path::file_name);
+        folder == Some(OsStr::new("trust")) || path.file_stem() != Some(OsStr::new("server"))
+    };
+    let of_trust = |stamp: &Stamp| -> Stamp {
+        let kept = stamp.iter().filter(|(path, _)| is_of_trust(path));
+        kept.map(|(path, seen)| (path.clone(), *seen)).collect()
+    };
+    of_trust(before) != of_trust(now)
+}
+
+/// Puts together what was read; `kept` where whom we believe is as before.
+fn load(
+    material: Material,
     registry: &Arc<Registry>,
-    alpn: &[&[u8]],
-) -> Result<Arc<ServerConfig>, Error> {
-    let failed = |error: &dyn std::fmt::Display| {
+    alpn: &[Vec<u8>],
+    kept: Option<&Loaded>,
+) -> Result<Loaded, Error> {
+    let failed = |error: &dyn fmt::Display| {
         Error::internal("tls.failed", format!("TLS of the device listener: {error}"))
     };
     let provider = Arc::new(default_provider());
-    let verifier =
-        ShortChain::new(authority, registry, &provider).map_err(|error| failed(&error))?;
+    let Material { chain, key, anchors, revoked, .. } = material;
+    let (trust, tickets) = match kept {
+        Some(kept) => (Arc::clone(&kept.trust), Arc::clone(&kept.tickets)),
+        None => {
+            let trust = Trust::new(&anchors, revoked, &provider).map_err(|error| failed(&error))?;
+            // New ones: a ticket from before holds a chain that was checked before.
+            let tickets = TicketRotator::new(TICKET_KEY_SECONDS, new_ticket_key)
+                .map_err(|error| failed(&error))?;
+            (Arc::new(trust), Arc::new(tickets) as Arc<dyn ProducesTickets>)
+        }
+    };
+    let verifier = Believing { trust: Arc::clone(&trust), registry: Arc::clone(registry) };
+    let first = chain.first().cloned();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(authority.server_chain(), authority.server_key())
+        .with_single_cert(chain, key)
         .map_err(|error| failed(&error))?;
-    let chain = authority.server_chain();
-    let certificate = chain.first().map_or(&[][..], |certificate| certificate);
+    let certificate = first.as_ref().map_or(&[][..], |certificate| certificate);
     let resolver = NotingResolver::new(Arc::clone(&config.cert_resolver), certificate);
     config.cert_resolver = Arc::new(resolver);
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    config.ticketer = Arc::new(
-        TicketRotator::new(TICKET_KEY_SECONDS, new_ticket_key).map_err(|error| failed(&error))?,
-    );
+    config.alpn_protocols = alpn.to_vec();
+    config.ticketer = Arc::clone(&tickets);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(Loaded { config: Arc::new(config), trust, tickets })
 }
 
 /// One key of the rotation.
@@ -92,33 +210,25 @@ fn new_ticket_key() -> Result<Box<dyn ProducesTickets>, rustls::crypto::GetRando
     Ok(Box::new(TicketKey(key)))
 }
 
-/// Verifies as webpki does, after looking at the size: a path is only built from little.
-struct ShortChain {
-    verifier: Arc<dyn ClientCertVerifier>,
+/// The listener's side of [`Trust`].
+struct Believing {
+    trust: Arc<Trust>,
     registry: Arc<Registry>,
 }
 
-impl std::fmt::Debug for ShortChain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("ShortChain").field(&self.verifier).finish()
+impl fmt::Debug for Believing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Believing").finish_non_exhaustive()
     }
 }
 
-impl ShortChain {
-    fn new(
-        authority: &DeviceAuthority,
-        registry: &Arc<Registry>,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.root())?;
-        let provider = Arc::clone(provider);
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { verifier: verifier.build()?, registry: Arc::clone(registry) })
+impl Believing {
+    fn verifier(&self) -> Result<&Arc<dyn ClientCertVerifier>, rustls::Error> {
+        self.trust.verifier().ok_or_else(|| rustls::Error::General("no authority".to_owned()))
     }
 }
 
-impl ClientCertVerifier for ShortChain {
+impl ClientCertVerifier for Believing {
     /// As long as no application has a token, nobody without a certificate has a reason to be
     /// here, and the handshake says so (alert 116). Else CONNECT decides.
     fn client_auth_mandatory(&self) -> bool {
@@ -126,7 +236,7 @@ impl ClientCertVerifier for ShortChain {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.verifier.root_hint_subjects()
+        self.trust.hints()
     }
 
     fn verify_client_cert(
@@ -135,15 +245,9 @@ impl ClientCertVerifier for ShortChain {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let bytes = end_entity.len() + intermediates.iter().map(|der| der.len()).sum::<usize>();
-        if intermediates.len() + 1 > CHAIN_CERTIFICATES_MAX || bytes > CHAIN_BYTES_MAX {
-            note_refused(end_entity);
-            let error = CertificateError::ApplicationVerificationFailure;
-            return Err(rustls::Error::InvalidCertificate(error));
-        }
-        self.verifier
-            .verify_client_cert(end_entity, intermediates, now)
-            .inspect_err(|_error| note_refused(end_entity))
+        let vouched = self.trust.vouch(end_entity, intermediates, now);
+        vouched.inspect_err(|_error| note_refused(end_entity))?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -152,7 +256,7 @@ impl ClientCertVerifier for ShortChain {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signed)
+        self.verifier()?.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -161,10 +265,10 @@ impl ClientCertVerifier for ShortChain {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signed)
+        self.verifier()?.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.verifier().map_or_else(|_none| Vec::new(), |it| it.supported_verify_schemes())
     }
 }

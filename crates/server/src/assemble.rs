@@ -53,8 +53,8 @@ impl Assembly {
         let names = &config.server.names;
         let authority = Arc::new(DeviceAuthority::open(data.path(), names, Arc::clone(&clock))?);
         let sessions = Sessions::new();
-        let ends = authority.certificate_ends();
-        let machine = Arc::new(ThisMachine::new(data.path(), clock.now(), ends));
+        let machine =
+            Arc::new(ThisMachine::new(data.path(), clock.now(), Arc::clone(&authority) as _));
         let app = App::open(Ports {
             clock,
             log,

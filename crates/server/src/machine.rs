@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axle_domain::Timestamp;
-use axle_domain::port::{DiskFigures, Machine, MachineFigures, ProcessFigures};
+use axle_domain::port::{
+    CertificateAuthority, DiskFigures, Machine, MachineFigures, ProcessFigures,
+};
 
 /// Units of processor time a second in `/proc`: the kernel's interface has it fixed.
 const TICKS_PER_SECOND: u64 = 100;
@@ -18,7 +20,7 @@ const OPEN_FILES_COUNTED_MAX: usize = 100_000;
 pub(crate) struct ThisMachine {
     data_dir: PathBuf,
     started_at: Timestamp,
-    certificates: Vec<(String, Timestamp)>,
+    authority: Arc<dyn CertificateAuthority>,
     listeners: Mutex<Vec<(String, String)>>,
 }
 
@@ -27,10 +29,10 @@ impl ThisMachine {
     pub(crate) fn new(
         data_dir: &Path,
         started_at: Timestamp,
-        certificates: Vec<(String, Timestamp)>,
+        authority: Arc<dyn CertificateAuthority>,
     ) -> Self {
         let data_dir = data_dir.canonicalize().unwrap_or_else(|_error| data_dir.to_owned());
-        Self { data_dir, started_at, certificates, listeners: Mutex::default() }
+        Self { data_dir, started_at, authority, listeners: Mutex::default() }
     }
 
     /// Says which listeners are open.
@@ -57,7 +59,7 @@ impl Machine for ThisMachine {
             disks: parts.into_iter().filter_map(disk).collect(),
             process: process(),
             listeners: self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            certificates: self.certificates.clone(),
+            identity: self.authority.standing(),
         }
     }
 }
@@ -127,7 +129,9 @@ mod tests {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         fs::write(folder.path().join("state.db"), [0; 100]).unwrap();
-        let machine = ThisMachine::new(folder.path(), Timestamp(7), Vec::new());
+        let clock = Arc::new(crate::clock::SystemClock);
+        let authority = axle_mqtt::DeviceAuthority::open(folder.path(), &[], clock).unwrap();
+        let machine = ThisMachine::new(folder.path(), Timestamp(7), Arc::new(authority));
         machine.put_listeners(vec![("http".to_owned(), "127.0.0.1:1".to_owned())]);
         let seen = machine.figures();
         assert_eq!((seen.state_bytes, seen.started_at), (100, Timestamp(7)));

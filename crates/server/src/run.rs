@@ -8,7 +8,7 @@ use std::time::Duration;
 use axle_app::{App, HoldLimits, Tokens};
 use axle_domain::Error;
 use axle_http::{DoorSettings, HttpServer};
-use axle_mqtt::{Gateway, GatewayParts, device_listener_config};
+use axle_mqtt::{DeviceTls, Gateway, GatewayParts};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -73,7 +73,7 @@ impl Server {
             settings: config.mqtt.settings(),
             app: Arc::clone(&assembly.app),
             sessions: Arc::clone(&assembly.sessions),
-            tls: Some(device_listener_config(&assembly.authority, &assembly.app.registry, ALPN)?),
+            tls: Some(DeviceTls::open(&assembly.authority, &assembly.app.registry, ALPN)?),
             metrics: registry.clone(),
             stop: listeners.clone(),
         })

@@ -1,7 +1,10 @@
 //! A machine that is always the same.
 
 use axle_domain::Timestamp;
-use axle_domain::port::{DiskFigures, Machine, MachineFigures, ProcessFigures};
+use axle_domain::port::{
+    DiskFigures, IdentityEnd, IdentityPart, IdentityStanding, Machine, MachineFigures,
+    ProcessFigures,
+};
 
 /// A machine of fixed figures.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +35,14 @@ impl Machine for PaperMachine {
                 ..ProcessFigures::default()
             },
             listeners: vec![("http".to_owned(), "127.0.0.1:8080".to_owned())],
-            certificates: vec![("device listeners".to_owned(), Timestamp(1_800_000_000_000_000))],
+            identity: IdentityStanding {
+                ends: vec![IdentityEnd {
+                    part: IdentityPart::Listener,
+                    name: "device listeners".to_owned(),
+                    ends: Timestamp(1_800_000_000_000_000),
+                }],
+                fault: None,
+            },
         }
     }
 }

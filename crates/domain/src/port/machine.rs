@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::IdentityStanding;
 use crate::Timestamp;
 
 /// What one part of the instance takes of a disk.
@@ -55,8 +56,8 @@ pub struct MachineFigures {
     pub process: ProcessFigures,
     /// Name and address of each listener that is open.
     pub listeners: Vec<(String, String)>,
-    /// What the instance's own certificates are for, and when they end.
-    pub certificates: Vec<(String, Timestamp)>,
+    /// What the instance proves itself by and believes others by.
+    pub identity: IdentityStanding,
 }
 
 /// Tells about the machine.

@@ -94,6 +94,9 @@ fn alarms(signs: &Signs) -> Markup {
                 p .meta { "Make room, or keep less of the log: log.retention_bytes, log.retention_age." }
             }
         }
+        @for warning in vitals.machine.identity.warnings(vitals.at) {
+            div .notice.is-warn { p { strong { (warning) } } }
+        }
         @if vitals.ending_count > 0 {
             div .notice.is-warn {
                 p { strong { (grouped(vitals.ending_count)) " device certificates end within 30 days." } }
@@ -331,8 +334,8 @@ fn machine(signs: &Signs) -> Markup {
             section .panel aria-labelledby="certificates-title" {
                 h2 #certificates-title { "Certificates" }
                 dl .facts {
-                    @for (name, ends) in &machine.certificates {
-                        dt { (name) } dd { (ends_in(*ends, vitals.at)) }
+                    @for it in &machine.identity.ends {
+                        dt { (it.name) } dd { (ends_in(it.ends, vitals.at)) }
                     }
                 }
                 @if vitals.ending.is_empty() {

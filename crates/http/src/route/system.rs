@@ -187,7 +187,7 @@ fn process(vitals: &VitalSigns) -> Value {
 }
 
 fn certificates(vitals: &VitalSigns) -> Value {
-    let own = vitals.machine.certificates.iter();
+    let own = vitals.machine.identity.ends.iter();
     let ending = vitals.ending.iter().map(|it| {
         json!({
             "device": it.device.as_str(),
@@ -196,8 +196,9 @@ fn certificates(vitals: &VitalSigns) -> Value {
         })
     });
     json!({
-        "own": own.map(|(name, ends)| json!({"name": name, "not_after": time(*ends)}))
+        "own": own.map(|it| json!({"name": it.name, "not_after": time(it.ends)}))
             .collect::<Vec<_>>(),
+        "warnings": vitals.machine.identity.warnings(vitals.at),
         "ending_within_30_days": vitals.ending_count,
         "ending": ending.collect::<Vec<_>>(),
     })

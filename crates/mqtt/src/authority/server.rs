@@ -9,7 +9,7 @@ use axle_domain::{Error, Timestamp};
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
 use super::{DAY, check_pair, files, issue, new_key, parse_certificate, parse_key};
@@ -19,45 +19,40 @@ const LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
 /// One that ends sooner is renewed at start.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY.as_secs());
 
-/// Certificate and key of the listeners.
-pub(super) struct ServerCertificate {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) key: PrivateKeyDer<'static>,
-}
-
-/// Opens the server certificate, or makes one where there is none that will do.
-pub(super) fn open(
+/// Makes the server certificate where there is none that will do. One of another authority's is
+/// its owner's to renew.
+pub(super) fn ensure(
     data_dir: &Path,
     names: &[String],
     issuer: &Issuer<'static, KeyPair>,
     now: Timestamp,
-) -> Result<ServerCertificate, Error> {
+) -> Result<(), Error> {
     let (key_path, path) = (data_dir.join("server.key"), data_dir.join("server.crt"));
     let names = all_names(names)?;
     let key = match files::find(&key_path)? {
         Some(key) => parse_key(&key_path, &key)?,
         None => new_key(&key_path)?,
     };
-    let stored = match files::find(&path)? {
-        Some(pem) => {
-            let certificate = parse_certificate(&path, &pem)?;
-            is_good(&path, &certificate, &names, now)?.then_some(certificate)
+    if let Some(pem) = files::find(&path)? {
+        let certificate = parse_certificate(&path, &pem)?;
+        if !is_ours(&path, &certificate, data_dir)? || is_good(&path, &certificate, &names, now)? {
+            return check_pair(&path, &certificate, &key);
         }
-        None => None,
-    };
-    let certificate = match stored {
-        Some(certificate) => {
-            check_pair(&path, &certificate, &key)?;
-            certificate
-        }
-        None => {
-            let certificate = sign(&names, &key, issuer, now)?;
-            files::write(&path, certificate.pem().as_bytes(), files::Access::Everyone)?;
-            certificate.der().clone()
-        }
-    };
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(ServerCertificate { certificate, key })
+    }
+    let certificate = sign(&names, &key, issuer, now)?;
+    files::write(&path, certificate.pem().as_bytes(), files::Access::Everyone)
+}
+
+/// Whether our authority has signed a certificate.
+fn is_ours(path: &Path, certificate: &CertificateDer<'_>, data_dir: &Path) -> Result<bool, Error> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|error| files::corrupt(path, &error.to_string()))?;
+    let own_path = data_dir.join("ca.crt");
+    let Some(own) = files::find(&own_path)? else { return Ok(true) };
+    let own = parse_certificate(&own_path, &own)?;
+    let (_, own) = x509_parser::parse_x509_certificate(&own)
+        .map_err(|error| files::corrupt(&own_path, &error.to_string()))?;
+    Ok(parsed.verify_signature(Some(own.public_key())).is_ok())
 }
 
 fn all_names(more: &[String]) -> Result<BTreeSet<String>, Error> {

@@ -66,6 +66,7 @@ refusals! {
     SHUTTING_DOWN = 0x8b, "shutting_down", "the server is stopping";
     ADMINISTRATIVE = 0x98, "administrative", "the device's right to connect was withdrawn";
     CERTIFICATE_ENDED = 0x87, "certificate_ended", "the client certificate is no longer valid";
+    CERTIFICATE_WITHDRAWN = 0x87, "certificate_withdrawn", "the client certificate was revoked by its authority, or that is trusted no more";
     QUOTA = 0x97, "quota", "messages for this client were not taken off fast enough";
     UNAVAILABLE = 0x89, "unavailable", "messages cannot be stored now: try again later";
 }

@@ -16,7 +16,11 @@ use crate::client::{Client, connect_v5};
 use crate::world::{Credential, World};
 
 /// The code of CONNACK, or `None` where the gateway does not get so far.
-async fn try_connect(world: &World, config: &Arc<rustls::ClientConfig>, id: &str) -> Option<u8> {
+pub(crate) async fn try_connect(
+    world: &World,
+    config: &Arc<rustls::ClientConfig>,
+    id: &str,
+) -> Option<u8> {
     let mut client = world.tls_client(config, true).await.ok()?;
     client.send_v5(connect_v5(id)).await;
     match client.receive().await? {

@@ -8,6 +8,7 @@
 )]
 
 mod applications;
+mod authorities;
 mod authority;
 mod bad_input;
 mod certificates;
@@ -21,4 +22,5 @@ mod publishing;
 mod routing;
 mod sessions;
 mod subscribing;
+mod trust;
 mod world;

@@ -11,8 +11,8 @@ use axle_domain::port::{
 use axle_domain::{DeviceId, Envelope, Message, Offset, Source, Timestamp, Turned};
 use axle_log::MemoryLog;
 use axle_mqtt::{
-    DeviceAuthority, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
-    device_listener_config, new_key_and_request,
+    DeviceAuthority, DeviceTls, Gateway, GatewayParts, PlainAccess, Sessions, Settings,
+    new_key_and_request,
 };
 use axle_testkit::clock::ManualClock;
 use axle_testkit::memory_state::MemoryState;
@@ -114,8 +114,8 @@ impl World {
         });
         let app = Arc::new(app.await.unwrap());
         let (metrics, stop) = (prometheus::Registry::new(), CancellationToken::new());
-        let tls = device_listener_config(&authority, &app.registry, &[b"mqtt", b"x-amzn-mqtt-ca"])
-            .unwrap();
+        let tls =
+            DeviceTls::open(&authority, &app.registry, &[b"mqtt", b"x-amzn-mqtt-ca"]).unwrap();
         let local = "127.0.0.1:0".to_owned();
         let gateway = Gateway::bind(GatewayParts {
             settings: Settings { listen: local.clone(), plain_listen: local, ..settings },
