@@ -196,6 +196,37 @@ impl Devices {
         Ok(issued)
     }
 
+    /// Binds a certificate that another authority has signed to a registered, active device,
+    /// whatever it names.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for a revoked device; `Invalid` when the certificate cannot be read;
+    /// `Conflict` when another device has it.
+    pub async fn bind_certificate(
+        &self,
+        id: &DeviceId,
+        pem: &str,
+    ) -> Result<IssuedCertificate, Error> {
+        self.get(id).await?;
+        self.registry.check(id)?;
+        let read = self.authority.read_certificate(pem)?;
+        let certificate = Certificate {
+            fingerprint: read.fingerprint,
+            device: id.clone(),
+            not_before: read.not_before,
+            not_after: read.not_after,
+            revoked_at: None,
+        };
+        self.store.add_certificate(certificate.clone()).await?;
+        // One that is bound and revoked already stays so.
+        let bound = self.store.list_certificates(Some(id)).await?;
+        let bound = bound.into_iter().find(|it| it.fingerprint == read.fingerprint);
+        let certificate = bound.unwrap_or(certificate);
+        self.registry.put_certificate(&certificate);
+        let authority_pem = self.authority.authority_pem();
+        Ok(IssuedCertificate { certificate, pem: read.pem, authority_pem })
+    }
+
     /// Binds a certificate that an authority of somebody else has signed and that was proved in a
     /// handshake; registers its device, if that is new and there is a kind for it.
     ///

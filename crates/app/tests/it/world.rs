@@ -77,6 +77,10 @@ impl CertificateAuthority for NoAuthority {
         Err(Error::new(Kind::Internal, "test", "no certificates here"))
     }
 
+    fn read_certificate(&self, _: &str) -> Result<SignedCertificate, Error> {
+        Err(Error::new(Kind::Internal, "test", "no certificates here"))
+    }
+
     fn authority_pem(&self) -> String {
         String::new()
     }

@@ -146,6 +146,12 @@ pub trait CertificateAuthority: Send + Sync {
         request_pem: &str,
     ) -> Result<SignedCertificate, Error>;
 
+    /// Reads a client's certificate (PEM) that another authority has signed.
+    ///
+    /// # Errors
+    /// `Invalid`, when it cannot be read, or is not one certificate of a client.
+    fn read_certificate(&self, pem: &str) -> Result<SignedCertificate, Error>;
+
     /// The authority's certificate, PEM.
     fn authority_pem(&self) -> String;
 

@@ -75,13 +75,15 @@ pub(super) static CREATE: Operation = Operation {
     method: "POST",
     path: PATH,
     tag: "Devices",
-    summary: "Sign a certificate for a device",
-    description: "The key stays with whoever made the signing request; its own signature proves \
-        that they have it. Whatever subject it asks for, the certificate names this device.",
+    summary: "Sign a certificate for a device, or bind one",
+    description: "With `csr`: the key stays with whoever made the signing request; its own \
+        signature proves that they have it. Whatever subject and extensions it asks for, the \
+        certificate names this device, for clients. With `certificate`: one that an authority in \
+        the trust folder has signed speaks for this device from now on, whatever it names.",
     rights: "`admin`",
-    body: json_body("CertificateInput"),
+    body: json_body("DeviceCertificateInput"),
     replies: &[reply(201, "IssuedCertificate", "The certificate, bound to the device.")],
-    problems: &[403, 404, 415, 422],
+    problems: &[403, 404, 409, 415, 422],
     ..OPERATION
 };
 
@@ -90,10 +92,18 @@ pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answe
     let id = call.device()?;
     let body = call.json(JSON, limit::REQUEST_BYTES_MAX).await?;
     let mut fields = Fields::read(&body)?;
-    let request = fields.text("csr");
+    let mut given = |name| fields.optional_text(name).filter(|text| !text.is_empty());
+    let (request, bound) = (given("csr"), given("certificate"));
+    if request.is_some() == bound.is_some() {
+        fields.fault("csr", "either `csr` or `certificate` is needed");
+    }
     fields.finish()?;
-    let issued = api.app.devices.issue_certificate(&id, &request).await;
-    let issued = issued.map_err(|error| Problem::from(error).at("/csr"))?;
+    let devices = &api.app.devices;
+    let (issued, field) = match bound {
+        Some(pem) => (devices.bind_certificate(&id, &pem).await, "/certificate"),
+        None => (devices.issue_certificate(&id, &request.unwrap_or_default()).await, "/csr"),
+    };
+    let issued = issued.map_err(|error| Problem::from(error).at(field))?;
     let body = json!({
         "certificate": issued.pem,
         "ca": issued.authority_pem,

@@ -121,6 +121,14 @@ async fn issues_and_lists_certificates() {
     .assert_eq(&issued.shown());
     let listed = world.get(path).send().await.json();
     assert_eq!(listed["items"][0]["revoked_at"], json!(null));
+    let bound = world.post(path).json(&json!({"certificate": "PEM of acme"})).send().await;
+    assert_eq!((bound.status, &bound.json()["certificate"]), (201, &json!("PEM of acme")));
+    let bad = world.post(path).json(&json!({"certificate": "?"})).send().await;
+    assert_eq!((bad.status, &bad.json()["errors"][0]["pointer"]), (422, &json!("/certificate")));
+    for neither_nor in [json!({}), json!({"csr": "CSR", "certificate": "PEM"})] {
+        let refused = world.post(path).json(&neither_nor).send().await;
+        assert_eq!(refused.status, 422, "{neither_nor}");
+    }
     let refused = world.post(path).json(&json!({"csr": "?"})).send().await;
     assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/csr")));
     assert_eq!(world.get("/api/v1/ca").send().await.text(), "PEM of the authority");

@@ -211,6 +211,15 @@ impl CertificateAuthority for PaperAuthority {
         })
     }
 
+    fn read_certificate(&self, pem: &str) -> Result<SignedCertificate, Error> {
+        if !pem.starts_with("PEM") {
+            return Err(Error::invalid("certificate.invalid", "it is unreadable"));
+        }
+        let not_after = NOW.after(Duration::from_secs(3600));
+        let (fingerprint, pem) = (Fingerprint([8; 32]), pem.to_owned());
+        Ok(SignedCertificate { fingerprint, not_before: NOW, not_after, pem })
+    }
+
     fn authority_pem(&self) -> String {
         "PEM of the authority".to_owned()
     }

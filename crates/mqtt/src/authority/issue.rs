@@ -8,8 +8,8 @@ use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
-use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use sha2::{Digest, Sha256};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
@@ -87,6 +87,32 @@ pub(super) fn sign(
         not_before: timestamp(issued.validity().not_before),
         not_after: timestamp(issued.validity().not_after),
         pem: signed.pem(),
+    })
+}
+
+/// Reads a client's certificate of another authority.
+pub(super) fn read(pem: &str) -> Result<SignedCertificate, Error> {
+    let bad = |reason: &str| {
+        let message = format!("the certificate is not acceptable: {reason}");
+        Error::invalid("certificate.invalid", message)
+    };
+    if pem.len() > REQUEST_BYTES_MAX {
+        return Err(bad(&format!("it is at most {REQUEST_BYTES_MAX} bytes")));
+    }
+    let mut found = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let (Some(Ok(der)), None) = (found.next(), found.next()) else {
+        return Err(bad("it is not PEM with one CERTIFICATE"));
+    };
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(&der).map_err(|_error| bad("it is not X.509"))?;
+    if parsed.basic_constraints().ok().flatten().is_some_and(|it| it.value.ca) {
+        return Err(bad("it is of an authority: put that into the trust folder"));
+    }
+    Ok(SignedCertificate {
+        fingerprint: Fingerprint(Sha256::digest(&der).into()),
+        not_before: timestamp(parsed.validity().not_before),
+        not_after: timestamp(parsed.validity().not_after),
+        pem: pem.to_owned(),
     })
 }
 

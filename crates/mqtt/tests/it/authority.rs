@@ -9,7 +9,10 @@ use axle_domain::port::{CertificateAuthority, Clock};
 use axle_domain::{DeviceId, Error, Kind};
 use axle_mqtt::{DeviceAuthority, new_key_and_request};
 use axle_testkit::clock::ManualClock;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tempfile::TempDir;
+use x509_parser::extensions::GeneralName;
 
 use crate::world::now;
 
@@ -130,4 +133,44 @@ fn requests_that_prove_nothing_are_refused() {
         assert_eq!(error.kind, Kind::Invalid, "{}", error.message);
     }
     assert!(authority.issue(&device, &good).is_ok());
+}
+
+#[test]
+fn keys_that_are_too_weak_or_too_odd_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let authority = open(dir.path()).unwrap();
+    let device = DeviceId::parse("b-1").unwrap();
+    for (request, is_accepted, why) in [
+        (include_str!("../fixtures/rsa1024.csr"), false, "RSA of 1024 bits"),
+        (include_str!("../fixtures/rsa2048.csr"), true, "RSA of 2048 bits"),
+        (include_str!("../fixtures/p521.csr"), false, "ECDSA P-521"),
+        (include_str!("../fixtures/ed25519.csr"), true, "Ed25519"),
+        (include_str!("../fixtures/ed448.csr"), false, "Ed448"),
+        (include_str!("../fixtures/sha1.csr"), false, "signed with SHA-1"),
+    ] {
+        let issued = authority.issue(&device, request);
+        assert_eq!(issued.is_ok(), is_accepted, "{why}: {:?}", issued.err());
+        if let Err(error) = issued {
+            assert_eq!(error.code, "certificate.request_invalid", "{why}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_a_request_wishes_for_is_granted() {
+    let dir = TempDir::new().unwrap();
+    let authority = open(dir.path()).unwrap();
+    let device = DeviceId::parse("b-1").unwrap();
+    // It asks to be an authority, a server, and device b-2.
+    let issued = authority.issue(&device, include_str!("../fixtures/wishes.csr")).unwrap();
+    let der = CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap();
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
+    assert_eq!(certificate.subject().to_string(), "CN=b-1");
+    let names = certificate.subject_alternative_name().unwrap().unwrap();
+    assert_eq!(names.value.general_names, [GeneralName::URI("axle:device:b-1")]);
+    assert!(!certificate.basic_constraints().unwrap().unwrap().value.ca);
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.client_auth && !usage.server_auth);
+    let usage = certificate.key_usage().unwrap().unwrap().value;
+    assert!(usage.digital_signature() && !usage.key_cert_sign());
 }

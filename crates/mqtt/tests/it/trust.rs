@@ -174,6 +174,12 @@ async fn an_authority_without_a_mandate_names_nobody() {
         try_connect(&world, &config, "acme-1").await == NOT_AUTHORIZED
     })
     .await;
+    let bound = acme.sign(&Says::device("whoever", 9));
+    let text = pem("CERTIFICATE", &bound.chain[0]);
+    let id = DeviceId::parse("acme-1").unwrap();
+    world.app.devices.bind_certificate(&id, &text).await.unwrap();
+    let bound = Arc::new(world.client_config(&bound));
+    assert_eq!(try_connect(&world, &bound, "acme-1").await, Some(0), "bound to it");
     put(world.data_dir(), "acme.toml", "devices = \"acme-*\"\n");
     eventually("it has a mandate", || async {
         try_connect(&world, &config, "acme-1").await == Some(0)
