@@ -23,6 +23,7 @@ mod latency;
 mod latest;
 pub mod limit;
 mod message;
+mod network;
 pub mod port;
 mod quarantine;
 mod row;
@@ -59,6 +60,7 @@ pub use id_pattern::IdPattern;
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use message::{ConnectionId, Envelope, Message, Offset, Source};
+pub use network::network;
 pub use quarantine::{
     QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
 };

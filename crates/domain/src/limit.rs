@@ -30,6 +30,15 @@ pub const SESSION_QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const SESSION_CHANGES_WAITING_MAX: usize = 100_000;
 /// Publishes of one connection that may wait for the log's sync.
 pub const PENDING_PUBLISHES_MAX: usize = 256;
+/// Handshakes that wait for their turn; beyond, the door leaves connections in the operating
+/// system's queue.
+pub const HANDSHAKES_WAITING_MAX: usize = 1024;
+/// Packets of one connection that carry no message (PINGREQ, SUBSCRIBE, …) within ten seconds;
+/// beyond, it ends.
+pub const BARE_PACKETS_PER_TEN_SECONDS_MAX: u16 = 1000;
+/// Bytes of one connection that may wait for the log's sync; beyond, it is not read until then, so
+/// that one device that floods leaves room for the others.
+pub const UNSYNCED_BYTES_PER_CONNECTION_MAX: usize = 4 * 1024 * 1024;
 /// Time for the TLS handshake.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time from the handshake to a complete CONNECT.
@@ -218,4 +227,5 @@ pub const PAGE_ITEMS_MAX: usize = 1000;
 const _: () = assert!(UPLOAD_DECODED_BYTES_MAX < RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX < COMMIT_BUFFER_BYTES_MAX);
 const _: () = assert!(SESSION_TOUCH_INTERVAL.as_secs() < SESSION_IDLE_MAX.as_secs());
+const _: () = assert!(8 * UNSYNCED_BYTES_PER_CONNECTION_MAX < COMMIT_BUFFER_BYTES_MAX);
 const _: () = assert!(PACKET_BYTES_BEFORE_CONNECT_MAX < PACKET_BYTES_MAX);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,16 +98,6 @@ fn level(bucket: &Bucket, now: Instant, per_second: f64) -> f64 {
     bucket.level + now.saturating_duration_since(bucket.at).as_secs_f64() * per_second
 }
 
-/// The part of an address that one subscriber has: an IPv6 customer owns a whole /64.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,13 +126,5 @@ mod tests {
         assert!(buckets.take("a", now).wait.is_none());
         assert!(buckets.take("a", now + Duration::from_secs(59)).wait.is_some());
         assert!(buckets.take("a", now + Duration::from_secs(60)).wait.is_none());
-    }
-
-    #[test]
-    fn one_customer_is_one_key() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use axle_domain::{Error, Kind, limit};
+use axle_domain::{Error, Kind, limit, network};
 use tokio::time::Instant;
 
-use crate::rate::{Buckets, network};
+use crate::rate::Buckets;
 
 /// Longest name that is counted as itself.
 const NAME_CHARS_MAX: usize = 64;

@@ -3,6 +3,7 @@
 mod introduction;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestam
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -30,9 +30,11 @@ use crate::proxied;
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
 use crate::sessions::Wish;
 use crate::settings::PlainAccess;
+use crate::strangers::{NoPlace, StrangersPlace};
 use crate::tls::{DeviceTls, Loaded};
 use crate::tls_failure;
 use crate::trust::Shown;
+use crate::turns::{Turns, in_turns};
 use crate::witness::{Seen, observe};
 
 /// What is looked at of a connection before its handshake.
@@ -118,7 +120,8 @@ pub(crate) struct Visitor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) peer: SocketAddr,
     /// A place among those that have not said who they are.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: StrangersPlace,
+    pub(crate) turns: Arc<Turns>,
     /// By what its certificate was verified.
     pub(crate) believed: Option<Arc<Loaded>>,
 }
@@ -129,7 +132,16 @@ impl Visitor {
         let proxies = &self.shared.settings.trusted_proxies;
         if proxies.contains(&self.peer.ip().to_canonical()) {
             match proxied::read_client(&mut socket, self.peer).await {
-                Ok(client) => self.peer = client,
+                Ok(client) => {
+                    self.peer = client;
+                    if let Err(no_place) = self.enter_again() {
+                        self.shared.metrics.count_refused(no_place.label());
+                        let why = no_place.why(self.place.room());
+                        let caller = Caller::stranger(self.peer);
+                        self.record_refused(caller, RefusalStage::Tls, why);
+                        return;
+                    }
+                }
                 Err(why) => {
                     self.shared.metrics.count_handshake("failed");
                     self.log_refused("proxy", &why.reason);
@@ -152,6 +164,13 @@ impl Visitor {
         }
     }
 
+    /// Counts for the client of the load balancer from now on, where there is one.
+    fn enter_again(&mut self) -> Result<(), NoPlace> {
+        let client = self.peer.ip().to_canonical();
+        let is_balancer = self.shared.settings.trusted_proxies.contains(&client);
+        if is_balancer { Ok(()) } else { self.place.belongs_to(client) }
+    }
+
     async fn shake_hands(mut self, socket: TcpStream, tls: Arc<Loaded>) {
         let mut seen = Seen::default();
         let (mut first, mut length) = ([0; FIRST_BYTES], 0);
@@ -159,7 +178,8 @@ impl Visitor {
             // What is no TLS is only seen here: the handshake takes the bytes away.
             length = socket.peek(&mut first).await.unwrap_or(0);
             let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-            observe(acceptor.accept(socket), &mut seen).await
+            let accept = observe(acceptor.accept(socket), &mut seen);
+            in_turns(&self.turns, self.place.address(), accept).await
         };
         let done = timeout(limit::HANDSHAKE_TIME_MAX, handshake).await;
         let first = first.get(..length).unwrap_or_default();
@@ -187,6 +207,7 @@ impl Visitor {
         self.log_refused("handshake", &why.reason);
         // Who leaves without a word only wanted to see whether somebody is here.
         if label == "timeout" || !first.is_empty() {
+            self.place.count_failure();
             let caller = self.caller(seen.refused.as_ref(), false);
             self.record_refused(caller, RefusalStage::Tls, why);
         }
@@ -227,6 +248,7 @@ impl Visitor {
                     Ok(connect) => {
                         caller.protocol = Some(connect.version);
                         caller.client_id = cut(connect.client_id);
+                        self.calm_down(&connect, &claim).await;
                         match self.settle(&connect, claim, &mut caller, connected_at) {
                             Ok((session, mut start)) => {
                                 start.held = bytes.get(length..).unwrap_or_default().to_vec();
@@ -239,6 +261,10 @@ impl Visitor {
                 }
             }
         };
+        // Not where it is we who cannot take it.
+        if !matches!(refused.refusal.code, 0x89 | 0x8b | 0x97) {
+            self.place.count_failure();
+        }
         self.shared.metrics.count_refused(refused.refusal.label);
         self.log_refused(refused.refusal.label, &refused.why.reason);
         let mut answer = Vec::new();
@@ -249,6 +275,18 @@ impl Visitor {
         self.record_refused(caller, refused.stage, refused.why);
         goodbye::say(&mut socket, &answer).await;
         goodbye::linger(&mut socket).await;
+    }
+
+    /// Lets a client wait whose id is taken over again and again. Local tools are left alone.
+    async fn calm_down(&self, connect: &Connect<'_>, claim: &Claim) {
+        if matches!(claim, Claim::Tool) {
+            return;
+        }
+        let wait = self.shared.takeovers.wait(connect.client_id, Instant::now());
+        if !wait.is_zero() {
+            self.shared.metrics.count_slowed("takeovers");
+            tokio::time::sleep(wait).await;
+        }
     }
 
     fn record_refused(&self, caller: Caller, stage: RefusalStage, why: Why) {
@@ -429,7 +467,7 @@ impl Visitor {
         let ports = &self.shared.app.ports;
         ports.connections.record(Caller::of_link(&link, self.peer).connected(link.connected_at));
         self.shared.tracker.spawn(Connection::new(socket, session, start).run());
-        drop(self.permit);
+        drop(self.place);
     }
 
     fn log_refused(&self, reason: &str, detail: &str) {
@@ -544,13 +582,12 @@ fn will(connect: &Connect<'_>, publisher: &Publisher) -> Result<Option<Box<Will>
 
 /// How long the client may be silent, and what to tell it where that is not what it asked for.
 /// 3.1.1 cannot be told, so it has what it asked for.
-fn keep_alive(connect: &Connect<'_>) -> (Option<Duration>, Option<u16>) {
+fn keep_alive(connect: &Connect<'_>) -> (Option<NonZeroU32>, Option<u16>) {
     let most = u16::try_from(limit::KEEP_ALIVE_MAX.as_secs()).unwrap_or(u16::MAX);
     let (seconds, told) = match (connect.version, connect.keep_alive) {
         (Version::V5, 0) => (most, Some(most)),
         (Version::V5, asked) if asked > most => (most, Some(most)),
         (_, asked) => (asked, None),
     };
-    let silence = Duration::from_millis(1500 * u64::from(seconds));
-    ((seconds > 0).then_some(silence), told)
+    (NonZeroU32::new(1500 * u32::from(seconds)), told)
 }

@@ -42,6 +42,21 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
             "Nothing, if the device only connected again. If this repeats, two programs use one \
              client id: give each a suffix of its own."
         }
+        Refusal::CLONES => {
+            "Compare the addresses of both: if one device was copied with its key, revoke the \
+             certificate and issue a new one; if two programs share a client id, give each a \
+             suffix of its own. Until then each of them waits some seconds to come in."
+        }
+        Refusal::PACKET_LATE => {
+            "Check the network of the device: packets stop halfway. On very slow radio, raise \
+             mqtt.stall_time_max."
+        }
+        Refusal::UNREAD => {
+            "Check the client: it is connected and reads nothing, as if its program hung."
+        }
+        Refusal::MESSAGE_RATE => {
+            "Look for a loop in the client: it sends PINGREQ or SUBSCRIBE without a pause."
+        }
         Refusal::ADMINISTRATIVE => {
             "The device was revoked. If that was a mistake, register it again with a new \
              certificate."

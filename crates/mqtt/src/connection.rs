@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::goodbye;
 use crate::journal::{Caller, lasted};
+use crate::moment::Moment;
 use crate::packet::header;
 use crate::packet::refusal::Refusal;
 use crate::packet::write;
@@ -30,6 +32,8 @@ const INPUT_BYTES: usize = 64 * 1024;
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// Reads of one turn; then others get theirs.
 const READS_PER_TURN: usize = 8;
+/// Packets of one turn; however small they are, others get theirs soon.
+const PACKETS_PER_TURN: u16 = 1024;
 
 thread_local! {
     /// Where all connections of a thread read into.
@@ -38,10 +42,18 @@ thread_local! {
 
 /// How long silence may last, and how long the connection may.
 pub(crate) struct Times {
-    /// One and a half times the keep alive.
-    pub(crate) silence_max: Option<Duration>,
+    /// One and a half times the keep alive, in milliseconds.
+    pub(crate) silence_max: Option<NonZeroU32>,
     /// When the client certificate ends.
     pub(crate) ends_at: Option<Instant>,
+}
+
+impl Times {
+    /// When the client will have been silent for too long.
+    fn silence_ends_at(&self, heard_at: Moment, now: Instant) -> Option<Instant> {
+        let silence = Duration::from_millis(u64::from(self.silence_max?.get()));
+        Some(now + silence.saturating_sub(heard_at.elapsed(now)))
+    }
 }
 
 /// What a connection begins with.
@@ -70,7 +82,13 @@ pub(crate) struct Connection<S> {
     room: Option<Waiting<()>>,
     times: Times,
     peer: SocketAddr,
-    heard_at: Instant,
+    heard_at: Moment,
+    /// Since when the client takes nothing of what is sent, or else since when a packet is held
+    /// that is not whole.
+    stalled_since: Option<Moment>,
+    is_unread: bool,
+    /// Packets that may still be handled in this turn.
+    packets_left: u16,
     timer: Option<Pin<Box<Sleep>>>,
     /// Set when we end the connection as soon as nothing waits for a commit.
     ending: Option<Refusal>,
@@ -78,7 +96,7 @@ pub(crate) struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
     pub(crate) fn new(socket: S, session: Session, start: Start) -> Self {
-        let heard_at = Instant::now();
+        let heard_at = Moment::of(Instant::now());
         let mut connection = Self {
             socket,
             session,
@@ -92,6 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             times: start.times,
             peer: start.peer,
             heard_at,
+            stalled_since: None,
+            is_unread: false,
+            packets_left: 0,
             timer: None,
             ending: None,
         };
@@ -121,6 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.session.link.waker.register(cx.waker());
+        self.packets_left = PACKETS_PER_TURN;
+        if self.waits_for == Some(Wait::Others) {
+            self.waits_for = None;
+        }
         if self.session.link.take_news() {
             self.take_news()?;
         }
@@ -199,32 +224,68 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let silence = self.times.silence_max.map(|silence| self.heard_at + silence);
-        match (silence, self.times.ends_at) {
-            (Some(silence), Some(ends)) => Some(silence.min(ends)),
-            (silence, ends) => silence.or(ends),
-        }
+        let now = Instant::now();
+        let silence = self.times.silence_ends_at(self.heard_at, now);
+        let stall_max = self.session.shared.settings.stall_time_max;
+        let stall =
+            self.stalled_since.map(|since| now + stall_max.saturating_sub(since.elapsed(now)));
+        let all = [silence, self.times.ends_at, stall, self.session.slowed_until()];
+        all.into_iter().flatten().min()
     }
 
     /// The timer is set once per keep alive, not once per packet.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let Some(timer) = &mut self.timer else { return Ok(()) };
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if self.times.ends_at.is_some_and(|ends| ends <= now) {
-                return Err(Refusal::CERTIFICATE_ENDED.into());
+        let Some(deadline) = self.deadline() else { return Ok(()) };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        while let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            let was_waiting = self.waits_for.is_some();
+            self.check_times(Instant::now())?;
+            if was_waiting && self.waits_for.is_none() {
+                cx.waker().wake_by_ref();
             }
-            // Where we do not read, the silence is ours.
-            if self.waits_for.is_some() || self.out.len() > UNSENT_BYTES_MAX {
-                self.heard_at = now;
+            match self.deadline() {
+                Some(next) => self.reset_timer(next),
+                None => self.timer = None,
             }
-            let silence = self.times.silence_max.map(|silence| self.heard_at + silence);
-            // [MQTT-3.1.2-22]
-            if silence.is_some_and(|silence| silence <= now) {
-                return Err(Refusal::KEEP_ALIVE.into());
+        }
+        Ok(())
+    }
+
+    fn reset_timer(&mut self, deadline: Instant) {
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    fn check_times(&mut self, now: Instant) -> Result<(), End> {
+        if self.times.ends_at.is_some_and(|ends| ends <= now) {
+            return Err(Refusal::CERTIFICATE_ENDED.into());
+        }
+        if self.session.slowed_until().is_some_and(|until| until <= now) {
+            self.session.go_on();
+            if self.waits_for == Some(Wait::Rate) {
+                self.waits_for = None;
             }
-            let Some(next) = silence.into_iter().chain(self.times.ends_at).min() else { break };
-            timer.as_mut().reset(next);
+        }
+        // Where we do not read, the silence is ours.
+        if self.waits_for.is_some() || self.out.len() > UNSENT_BYTES_MAX {
+            self.heard_at = Moment::of(now);
+            self.stalled_since = self.stalled_since.filter(|_| self.is_unread);
+        }
+        let stall_max = self.session.shared.settings.stall_time_max;
+        if self.stalled_since.is_some_and(|since| since.elapsed(now) >= stall_max) {
+            let why = if self.is_unread { Refusal::UNREAD } else { Refusal::PACKET_LATE };
+            return Err(why.into());
+        }
+        // [MQTT-3.1.2-22]
+        let silence = self.times.silence_ends_at(self.heard_at, now);
+        if silence.is_some_and(|silence| silence <= now) {
+            return Err(Refusal::KEEP_ALIVE.into());
         }
         Ok(())
     }
@@ -238,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
                 let held = std::mem::take(&mut self.held);
                 let handled = self.handle_packets(&held)?;
                 self.held = rest_of(held, handled);
+                self.watch_packet(handled > 0);
             }
             if self.waits_for.is_some() {
                 return self.arm(cx);
@@ -271,15 +333,28 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         self.poll_room(cx);
         self.poll_commit(cx)?;
         self.poll_storing(cx);
-        if self.waits_for.is_none() {
+        if matches!(self.waits_for, None | Some(Wait::Others)) {
             cx.waker().wake_by_ref();
         }
         Ok(())
     }
 
+    /// Notes since when a packet is held that is not whole.
+    fn watch_packet(&mut self, has_progress: bool) {
+        if self.is_unread {
+            return;
+        }
+        if self.held.is_empty() || self.waits_for.is_some() {
+            self.stalled_since = None;
+        } else if has_progress || self.stalled_since.is_none() {
+            self.stalled_since = Some(Moment::of(Instant::now()));
+        }
+    }
+
     /// Takes fresh bytes: completes the packet that is held, then handles the rest in place.
     fn take_in(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        self.heard_at = Instant::now();
+        self.heard_at = Moment::of(Instant::now());
+        let mut has_progress = false;
         while !self.held.is_empty() && !bytes.is_empty() {
             let missing = match header::peek(&self.held, limit::PACKET_BYTES_MAX)? {
                 Some(header) => header.length.saturating_sub(self.held.len()),
@@ -292,6 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             let held = std::mem::take(&mut self.held);
             let handled = self.handle_packets(&held)?;
             self.held = rest_of(held, handled);
+            has_progress |= handled > 0;
             if self.waits_for.is_some() {
                 self.held.extend_from_slice(bytes);
                 return Ok(());
@@ -303,6 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         {
             self.held.extend_from_slice(rest);
         }
+        self.watch_packet(has_progress || handled > 0);
         Ok(())
     }
 
@@ -316,6 +393,11 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             }
             let Some(header) = peeked? else { break };
             let Some(body) = rest.get(header.body_at..header.length) else { break };
+            if self.packets_left == 0 {
+                self.waits_for = Some(Wait::Others);
+                break;
+            }
+            self.packets_left -= 1;
             match self.session.handle(header, body, &mut self.out)? {
                 Flow::Next => handled += header.length,
                 Flow::Later(wait) => {
@@ -331,7 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         let was_full = self.out.len() > UNSENT_BYTES_MAX;
         loop {
             match self.poll_write_out(cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return self.watch_unread(cx),
                 Poll::Ready(Err(_)) => return Err(End::Broken),
                 Poll::Ready(Ok(())) => {}
             }
@@ -347,6 +429,23 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         Ok(())
     }
 
+    /// Notes since when the client takes nothing.
+    fn watch_unread(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.is_unread {
+            return Ok(());
+        }
+        self.is_unread = true;
+        self.stalled_since = Some(Moment::of(Instant::now()));
+        self.poll_timer(cx)
+    }
+
+    /// Notes that the client takes what is sent.
+    fn note_read(&mut self) {
+        if std::mem::take(&mut self.is_unread) {
+            self.stalled_since = None;
+        }
+    }
+
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while let Some(rest) = self.out.get(self.written..)
             && !rest.is_empty()
@@ -356,6 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
             self.written += count;
+            self.note_read();
             self.needs_flush = true;
         }
         if !self.out.is_empty() {
@@ -366,6 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             self.needs_flush = false;
         }
+        self.note_read();
         Poll::Ready(Ok(()))
     }
 
@@ -409,7 +510,11 @@ impl<S> Connection<S> {
             sent: counts.sent,
         };
         let caller = Caller::of_link(link, self.peer);
-        ports.connections.record(caller.event(now, outcome, end.why()));
+        let mut why = end.why();
+        if let Some(slowness) = self.session.slowness() {
+            why.reason.push_str(&slowness);
+        }
+        ports.connections.record(caller.event(now, outcome, why));
     }
 }
 

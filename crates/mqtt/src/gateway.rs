@@ -2,26 +2,30 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::App;
-use axle_domain::{Error, Kind, RefusalStage};
+use axle_domain::{Error, Kind, RefusalStage, limit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::{Door, Visitor};
 use crate::follow;
-use crate::journal::{Caller, Why};
+use crate::journal::Caller;
 use crate::metrics::Metrics;
 use crate::router::Router;
 use crate::session::Shared;
 use crate::sessions::Sessions;
 use crate::settings::{PlainAccess, Settings};
+use crate::strangers::{NoPlace, Room, Strangers};
+use crate::takeovers::Takeovers;
 use crate::tls::DeviceTls;
+use crate::turns::Turns;
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -80,7 +84,8 @@ impl Gateway {
         }
         let metrics = Metrics::new(&metrics)?;
         let tracker = TaskTracker::new();
-        let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker, tls });
+        let takeovers = Takeovers::new(settings.takeovers_per_minute_max);
+        let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker, tls, takeovers });
         let router = Router::open(&shared).await?;
         Ok(Self { shared, listeners, tls_address, plain_address, router, stop })
     }
@@ -100,14 +105,20 @@ impl Gateway {
     /// Serves until told to stop; then every connection acknowledges what is durable, hears why
     /// it ends, and is closed. Returns when all tasks have ended.
     pub async fn run(self) {
-        let unauthenticated =
-            Arc::new(Semaphore::new(self.shared.settings.unauthenticated_max.max(1)));
+        let settings = &self.shared.settings;
+        let strangers = Strangers::new(Room {
+            most: settings.unauthenticated_max,
+            most_of_address: settings.unauthenticated_per_address_max,
+            failures_per_minute: settings.failures_per_address_per_minute,
+        });
+        let turns = Turns::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
         let stop_router = CancellationToken::new();
         let router = tokio::spawn(self.router.run(stop_router.clone()));
         for (listener, door) in self.listeners {
             let accept = Accept {
                 shared: Arc::clone(&self.shared),
-                unauthenticated: Arc::clone(&unauthenticated),
+                strangers: Arc::clone(&strangers),
+                turns: Arc::clone(&turns),
                 stop: self.stop.clone(),
                 door,
             };
@@ -130,9 +141,11 @@ impl Gateway {
 }
 
 /// The loop of one listener.
+#[derive(Clone)]
 struct Accept {
     shared: Arc<Shared>,
-    unauthenticated: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
+    turns: Arc<Turns>,
     stop: CancellationToken,
     door: Door,
 }
@@ -140,7 +153,7 @@ struct Accept {
 impl Accept {
     async fn run(self, listener: TcpListener) {
         let mut pause = Pause::default();
-        while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
+        while let Some(accepted) = self.stop.run_until_cancelled(self.accept(&listener)).await {
             match accepted {
                 Ok((socket, peer)) => {
                     pause = Pause::default();
@@ -160,35 +173,53 @@ impl Accept {
         }
     }
 
-    fn record_full(&self, peer: SocketAddr) {
-        let most = self.shared.settings.unauthenticated_max;
-        let why = Why::new(
-            "mqtt.unauthenticated_full",
-            format!("more than {most} connections had not said who they are yet"),
-            "The client may try again. If this lasts, see which addresses are refused most, or \
-             raise mqtt.unauthenticated_max.",
-        );
+    /// The next connection. While too many handshakes wait for their turn, connections wait in
+    /// the kernel: that is no refusal, and costs us nothing.
+    async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
+        if matches!(self.door, Door::Tls(_)) {
+            self.turns.wait_for_fewer_than(limit::HANDSHAKES_WAITING_MAX).await;
+        }
+        listener.accept().await
+    }
+
+    fn count_strangers(&self) {
+        let metrics = &self.shared.metrics;
+        metrics.strangers.set(i64::try_from(self.strangers.count()).unwrap_or(i64::MAX));
+        metrics.handshakes_waiting.set(i64::try_from(self.turns.waiting()).unwrap_or(i64::MAX));
+    }
+
+    fn refuse(&self, peer: SocketAddr, no_place: NoPlace) {
+        self.shared.metrics.count_refused(no_place.label());
         let ports = &self.shared.app.ports;
-        let caller = Caller::stranger(peer);
-        let event = caller.refused(ports.clock.now(), RefusalStage::Tls, why);
+        let why = no_place.why(self.strangers.room);
+        let event = Caller::stranger(peer).refused(ports.clock.now(), RefusalStage::Tls, why);
         ports.connections.record(event);
     }
 
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.unauthenticated).try_acquire_owned() else {
-            self.shared.metrics.count_refused("unauthenticated_full");
-            self.record_full(peer);
-            return;
+        let address = peer.ip().to_canonical();
+        let is_balancer = self.shared.settings.trusted_proxies.contains(&address);
+        let place = match self.strangers.enter(address, is_balancer, Instant::now()) {
+            Ok(place) => place,
+            Err(no_place) => return self.refuse(peer, no_place),
         };
         // A socket that is gone already shows at its first read.
         drop(socket.set_nodelay(true));
         let probe = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 10);
         drop(SockRef::from(&socket).set_tcp_keepalive(&probe));
-        let visitor = Visitor { shared: Arc::clone(&self.shared), peer, permit, believed: None };
-        let (door, stop) = (self.door.clone(), self.stop.clone());
+        let lost = place.lost();
+        let (shared, turns) = (Arc::clone(&self.shared), Arc::clone(&self.turns));
+        let visitor = Visitor { shared, turns, peer, place, believed: None };
+        let (accept, door) = (self.clone(), self.door.clone());
         self.shared.tracker.spawn(async move {
-            stop.run_until_cancelled(visitor.admit(socket, door)).await;
+            let admitted = accept.stop.run_until_cancelled(visitor.admit(socket, door));
+            tokio::select! {
+                _admitted = admitted => {}
+                () = lost => accept.refuse(peer, NoPlace::GaveWay),
+            }
+            accept.count_strangers();
         });
+        self.count_strangers();
     }
 }
 

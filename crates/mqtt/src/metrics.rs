@@ -12,6 +12,13 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     /// PUBLISH packets read.
     pub(crate) publishes: IntCounter,
+    /// Connections that have not said who they are yet.
+    pub(crate) strangers: IntGauge,
+    /// Handshakes that wait for their turn.
+    pub(crate) handshakes_waiting: IntGauge,
+    /// Connections that took the place of another of the same client id.
+    pub(crate) takeovers: IntCounter,
+    slowed: IntCounterVec,
     handshakes: IntCounterVec,
     refused: IntCounterVec,
     malformed: IntCounterVec,
@@ -36,11 +43,34 @@ impl Metrics {
                 "axle_mqtt_received_publishes_total",
                 "PUBLISH packets read from clients.",
             )?;
-            registry.register(Box::new(connections.clone()))?;
+            let strangers = IntGauge::new(
+                "axle_mqtt_unauthenticated_connections",
+                "Connections that have not said who they are yet.",
+            )?;
+            let handshakes_waiting = IntGauge::new(
+                "axle_mqtt_waiting_handshakes",
+                "TLS handshakes that wait for their turn.",
+            )?;
+            let takeovers = IntCounter::new(
+                "axle_mqtt_takeovers_total",
+                "Connections that took the place of another of the same client id.",
+            )?;
+            for gauge in [&connections, &strangers, &handshakes_waiting] {
+                registry.register(Box::new(gauge.clone()))?;
+            }
             registry.register(Box::new(publishes.clone()))?;
+            registry.register(Box::new(takeovers.clone()))?;
             Ok::<_, prometheus::Error>(Self {
                 connections,
                 publishes,
+                strangers,
+                handshakes_waiting,
+                takeovers,
+                slowed: counters(
+                    "axle_mqtt_slowed_connections_total",
+                    "Times that a client had to wait on purpose, by reason.",
+                    "reason",
+                )?,
                 handshakes: counters(
                     "axle_mqtt_handshakes_total",
                     "TLS handshakes by result.",
@@ -82,6 +112,11 @@ impl Metrics {
 
     pub(crate) fn count_refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts that a client has to wait: `rate`, `unsynced` or `takeovers`.
+    pub(crate) fn count_slowed(&self, reason: &str) {
+        self.slowed.with_label_values(&[reason]).inc();
     }
 
     pub(crate) fn count_malformed(&self, reason: &str) {

@@ -2,6 +2,7 @@
 //! subscriptions, and messages down. Knows no socket; writes into a buffer.
 
 mod downward;
+mod pace;
 mod received;
 mod subscription;
 mod upward;
@@ -22,9 +23,11 @@ use crate::packet::refusal::Refusal;
 use crate::packet::{Version, disconnect, publish, write};
 use crate::sessions::{Granted, Sessions, Wish};
 use crate::settings::Settings;
+use crate::takeovers::Takeovers;
 use crate::tls::DeviceTls;
 
 use downward::Downward;
+use pace::{BareCount, Effort};
 use received::Received;
 use subscription::Storing;
 use upward::Pending;
@@ -42,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     /// What the listener for devices believes; none without one.
     pub(crate) tls: Option<Arc<DeviceTls>>,
+    pub(crate) takeovers: Takeovers,
 }
 
 impl Shared {
@@ -78,6 +82,10 @@ pub(crate) enum Wait {
     Room,
     /// For the session to be stored.
     Stored,
+    /// For the time at which it may publish again.
+    Rate,
+    /// For the other connections to have had their go.
+    Others,
 }
 
 /// How a connection ends.
@@ -157,6 +165,9 @@ pub(crate) struct Session {
     /// Whether its messages name it: it has asked not to hear itself.
     is_named: bool,
     will: Option<Box<Will>>,
+    /// What it takes of the server, once it publishes.
+    effort: Option<Box<Effort>>,
+    bare: BareCount,
     /// PUBLISH packets since they were last counted.
     published: u32,
     /// PUBLISH packets that were counted, and those that were sent.
@@ -183,7 +194,7 @@ impl Place {
         link: &Arc<Link>,
         wish: Wish,
     ) -> Result<(Self, Granted), Refusal> {
-        let granted = shared.sessions.register(link, shared.settings.connections_max, wish)?;
+        let granted = shared.sessions.register(link, shared, wish)?;
         shared.metrics.connections.inc();
         Ok((Self { shared: Arc::clone(shared), link: Arc::clone(link) }, granted))
     }
@@ -225,6 +236,8 @@ impl Session {
             wants_reasons: of.wants_reasons,
             is_named,
             will: of.will,
+            effort: None,
+            bare: BareCount::default(),
             published: 0,
             counts: Counts::default(),
         }
@@ -247,6 +260,12 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Flow, End> {
         let version = self.version();
+        if matches!(
+            header.kind,
+            PacketKind::PingReq | PacketKind::Subscribe | PacketKind::Unsubscribe
+        ) {
+            self.bare.count()?;
+        }
         match header.kind {
             PacketKind::Publish => {
                 return self.handle_publish(header, body, out).inspect_err(|end| {

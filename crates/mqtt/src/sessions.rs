@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::packet::refusal::Refusal;
 use crate::routes::{Member, Routes};
+use crate::session::Shared;
 
 /// How long [`DeviceLink::disconnect`] waits for a task that is busy with its last words.
 const DISCONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -140,7 +141,7 @@ impl Sessions {
     pub(crate) fn register(
         &self,
         link: &Arc<Link>,
-        most: usize,
+        shared: &Shared,
         wish: Wish,
     ) -> Result<Granted, Refusal> {
         let mut live = self.live();
@@ -150,7 +151,7 @@ impl Sessions {
         if self.ledger.is_full() {
             return Err(Refusal::UNAVAILABLE);
         }
-        let is_full = live.count() >= most;
+        let is_full = live.count() >= shared.settings.connections_max;
         let has_room = live.kept_count() < limit::KEPT_SESSIONS_MAX;
         let same = live.of(link);
         if is_full && !same.contains_key(&link.client_id) {
@@ -158,7 +159,11 @@ impl Sessions {
         }
         // [MQTT-3.1.4-3]
         if let Some(old) = same.insert(Arc::clone(&link.client_id), Arc::clone(link)) {
-            old.close(Refusal::TAKEN_OVER);
+            shared.metrics.takeovers.inc();
+            let is_tool = link.device.is_none() && link.application.is_none();
+            let now = tokio::time::Instant::now();
+            let is_fight = !is_tool && shared.takeovers.count(&link.client_id, now);
+            old.close(if is_fight { Refusal::CLONES } else { Refusal::TAKEN_OVER });
             if let Some(inbox) = old.inbox.get().filter(|inbox| !inbox.is_kept()) {
                 self.end(inbox);
             }

@@ -1,6 +1,7 @@
 //! What an operator may set.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -16,8 +17,21 @@ pub struct Settings {
     pub plain_access: PlainAccess,
     /// Most connections; one more is refused with a reason.
     pub connections_max: usize,
-    /// Most connections that have not said who they are yet; one more is closed.
+    /// Most connections that have not said who they are yet; one more takes the place of the
+    /// oldest of the address that has most, or is closed.
     pub unauthenticated_max: usize,
+    /// Most of them from one address, or from one /64 network of IPv6.
+    pub unauthenticated_per_address_max: usize,
+    /// Connections of one address that may be turned away in a minute; beyond, it is not listened
+    /// to for some seconds.
+    pub failures_per_address_per_minute: u32,
+    /// How often in a minute a client id may be taken over before the next one has to wait.
+    pub takeovers_per_minute_max: u32,
+    /// How long a client may take over one packet, or leave what is sent to it unread.
+    pub stall_time_max: Duration,
+    /// Publishes of one connection a second; beyond, it is read more slowly. 0: as the log takes
+    /// them.
+    pub publishes_per_second_max: u32,
     /// Addresses of load balancers that say by the PROXY protocol for whom they speak; they must,
     /// and nobody else is believed.
     pub trusted_proxies: Vec<IpAddr>,
@@ -46,6 +60,11 @@ impl Default for Settings {
             plain_access: PlainAccess::Device,
             connections_max: 2_500_000,
             unauthenticated_max: 4096,
+            unauthenticated_per_address_max: 2048,
+            failures_per_address_per_minute: 3000,
+            takeovers_per_minute_max: 5,
+            stall_time_max: Duration::from_secs(60),
+            publishes_per_second_max: 0,
             trusted_proxies: Vec::new(),
             is_insecure_allowed: false,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::UploadRequest;
-use axle_domain::{DeviceId, Error, Kind, StreamName, Turned, limit};
+use axle_domain::{DeviceId, Error, Kind, StreamName, Turned, limit, network};
 use axum::extract::State;
 use axum::http::header::{HeaderMap, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
@@ -20,7 +20,7 @@ use crate::call::{Answer, Call, is_media, media_type};
 use crate::content::Coding;
 use crate::operation::{OPERATORS, Operation, Parameter, RequestBody, reply};
 use crate::problem::Problem;
-use crate::rate::{Verdict, network};
+use crate::rate::Verdict;
 
 const MEDIA: &[&str] = &["application/json", "application/x-ndjson"];
 /// How long an upload waits for others to end before it is turned away.

@@ -14,7 +14,8 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// Whether it is about what the client sent, rather than about what happened to it.
     pub(crate) fn is_clients_fault(self) -> bool {
-        !matches!(self.code, 0x86..=0x89 | 0x8b | 0x8d | 0x8e | 0x98) && self != Self::QUOTA
+        !matches!(self.code, 0x86..=0x89 | 0x8b | 0x8d | 0x8e | 0x98)
+            && ![Self::QUOTA, Self::UNREAD].contains(&self)
     }
 }
 
@@ -63,6 +64,10 @@ refusals! {
     CONNECT_LATE = 0x82, "connect_late", "CONNECT did not come in time";
     KEEP_ALIVE = 0x8d, "keep_alive", "nothing was heard for one and a half times the keep alive";
     TAKEN_OVER = 0x8e, "taken_over", "the same client id has connected again";
+    CLONES = 0x8e, "clones", "two clients use this client id at a time, and take each other's place again and again";
+    PACKET_LATE = 0x83, "packet_late", "a packet was begun and did not come to its end in time";
+    UNREAD = 0x97, "unread", "nothing of what was sent to the client was taken for too long";
+    MESSAGE_RATE = 0x96, "message_rate", "more than 1000 packets without a message in ten seconds";
     SHUTTING_DOWN = 0x8b, "shutting_down", "the server is stopping";
     ADMINISTRATIVE = 0x98, "administrative", "the device's right to connect was withdrawn";
     CERTIFICATE_ENDED = 0x87, "certificate_ended", "the client certificate is no longer valid";

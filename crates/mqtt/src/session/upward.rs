@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axle_app::Content;
 use axle_domain::{Envelope, Error, Kind, Offset, limit};
+use tokio::time::Instant;
 
+use super::pace::Effort;
 use super::received::PUBREC;
 use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
 use crate::packet::Version;
@@ -71,6 +73,9 @@ impl Session {
         if self.pending.len() >= PENDING_ENTRIES_MAX {
             return Ok(Flow::Later(Wait::Commit));
         }
+        if let Some(wait) = self.must_wait() {
+            return Ok(Flow::Later(wait));
+        }
         if publish.alias != 0 {
             let topic = self.resolve_alias(&publish)?;
             let flow = self.take_publish(&Publish { topic: &topic, ..publish }, out);
@@ -80,6 +85,42 @@ impl Session {
             return flow;
         }
         self.take_publish(&publish, out)
+    }
+
+    /// What a publish has to wait for, so that others come to their right.
+    fn must_wait(&mut self) -> Option<Wait> {
+        let (ingest, settings) = (&self.shared.app.ingest, &self.shared.settings);
+        let effort =
+            self.effort.get_or_insert_with(|| Effort::new(settings.publishes_per_second_max));
+        if let Some(offset) = effort.unsynced.too_much(|offset| ingest.is_durable(offset)) {
+            if self.pending.back().is_none_or(|pending| pending.offset < offset) {
+                self.pending.push_back(Pending { offset, packet_id: 0, qos: 0, refusal: None });
+                self.shared.metrics.count_slowed("unsynced");
+            }
+            return Some(Wait::Commit);
+        }
+        let is_early = effort.pace.as_mut().is_some_and(|pace| !pace.take());
+        if is_early {
+            self.shared.metrics.count_slowed("rate");
+        }
+        is_early.then_some(Wait::Rate)
+    }
+
+    /// Until when it may not publish, because it was too fast.
+    pub(crate) fn slowed_until(&self) -> Option<Instant> {
+        self.effort.as_ref()?.pace.as_ref()?.until()
+    }
+
+    /// It may publish again.
+    pub(crate) fn go_on(&mut self) {
+        if let Some(pace) = self.effort.as_mut().and_then(|effort| effort.pace.as_mut()) {
+            pace.go_on();
+        }
+    }
+
+    /// That it was slowed down, in words to end a reason with.
+    pub(crate) fn slowness(&self) -> Option<String> {
+        self.effort.as_ref()?.pace.as_ref()?.words()
     }
 
     /// Whether the client has as many publishes in flight as it may. At QoS 2 they are until it
@@ -149,6 +190,9 @@ impl Session {
             Ok(offset) => offset,
             Err(error) => return self.not_taken(publish, &error, out),
         };
+        if let Some(effort) = &mut self.effort {
+            effort.unsynced.add(offset, publish.topic.len() + publish.payload.len());
+        }
         self.published += 1;
         if publish.packet_id != 0 {
             let (packet_id, qos) = (publish.packet_id, publish.qos);

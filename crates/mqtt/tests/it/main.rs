@@ -21,6 +21,7 @@ mod proxied;
 mod publishing;
 mod routing;
 mod sessions;
+mod storms;
 mod subscribing;
 mod trust;
 mod world;

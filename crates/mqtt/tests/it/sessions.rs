@@ -34,7 +34,8 @@ async fn a_client_that_comes_back_takes_over_at_once() {
 
 #[tokio::test]
 async fn every_take_over_leaves_one_connection() {
-    let world = World::new().await;
+    let settings = Settings { takeovers_per_minute_max: 50, ..Settings::default() };
+    let world = World::with(settings).await;
     world.add("b-1").await;
     let mut clients = Vec::new();
     for _ in 0..50 {

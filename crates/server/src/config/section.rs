@@ -115,8 +115,24 @@ pub struct MqttSection {
     pub allow_insecure: bool,
     /// Most connections; one more is refused with a reason.
     pub connections_max: usize,
-    /// Most connections that have not said who they are yet; one more is closed.
+    /// Most connections that have not said who they are yet; one more takes the place of the
+    /// oldest of the address that has most of them, or is closed.
     pub unauthenticated_max: usize,
+    /// Most of them from one address, or one /64 network of IPv6; more where a whole fleet comes
+    /// through one address.
+    pub unauthenticated_per_address_max: usize,
+    /// Connections of one address that may be turned away in a minute; beyond, nothing of it is
+    /// listened to for up to ten seconds. More where a whole fleet comes through one address.
+    pub failures_per_address_per_minute: u32,
+    /// How often in a minute a client id may be taken over by another connection before the next
+    /// one waits for some seconds; nobody is refused. More where devices lose their network often.
+    pub takeovers_per_minute_max: u32,
+    /// How long a client may take over one packet, or leave what is sent to it unread. Longer
+    /// where radio is very slow.
+    pub stall_time_max: Span,
+    /// Publishes of one connection a second; beyond, it is read more slowly, and nothing is lost.
+    /// 0 for as many as the log takes.
+    pub publishes_per_second_max: u32,
     /// Addresses of load balancers that say by the PROXY protocol, version 1 or 2, for whom they
     /// speak; from these it is demanded, from others it is refused.
     pub trusted_proxies: Vec<IpAddr>,
@@ -145,6 +161,11 @@ impl Default for MqttSection {
             allow_insecure: settings.is_insecure_allowed,
             connections_max: settings.connections_max,
             unauthenticated_max: settings.unauthenticated_max,
+            unauthenticated_per_address_max: settings.unauthenticated_per_address_max,
+            failures_per_address_per_minute: settings.failures_per_address_per_minute,
+            takeovers_per_minute_max: settings.takeovers_per_minute_max,
+            stall_time_max: Span(settings.stall_time_max),
+            publishes_per_second_max: settings.publishes_per_second_max,
             trusted_proxies: settings.trusted_proxies,
         }
     }
@@ -163,6 +184,11 @@ impl MqttSection {
             },
             connections_max: self.connections_max,
             unauthenticated_max: self.unauthenticated_max,
+            unauthenticated_per_address_max: self.unauthenticated_per_address_max,
+            failures_per_address_per_minute: self.failures_per_address_per_minute,
+            takeovers_per_minute_max: self.takeovers_per_minute_max,
+            stall_time_max: self.stall_time_max.0,
+            publishes_per_second_max: self.publishes_per_second_max,
             trusted_proxies: self.trusted_proxies.clone(),
             is_insecure_allowed: self.allow_insecure,
         }
