@@ -4,6 +4,9 @@ use crate::packet::refusal::Refusal;
 
 /// The next step after a refusal; empty where there is nothing to do.
 pub(crate) fn next_step(refusal: Refusal) -> &'static str {
+    if let Some(step) = storm_step(refusal) {
+        return step;
+    }
     match refusal {
         Refusal::NOT_MQTT | Refusal::NOT_CONNECT => {
             "Check that the client speaks MQTT 3.1.1 or 5.0 and not another protocol on this port."
@@ -42,21 +45,6 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
             "Nothing, if the device only connected again. If this repeats, two programs use one \
              client id: give each a suffix of its own."
         }
-        Refusal::CLONES => {
-            "Compare the addresses of both: if one device was copied with its key, revoke the \
-             certificate and issue a new one; if two programs share a client id, give each a \
-             suffix of its own. Until then each of them waits some seconds to come in."
-        }
-        Refusal::PACKET_LATE => {
-            "Check the network of the device: packets stop halfway. On very slow radio, raise \
-             mqtt.stall_time_max."
-        }
-        Refusal::UNREAD => {
-            "Check the client: it is connected and reads nothing, as if its program hung."
-        }
-        Refusal::MESSAGE_RATE => {
-            "Look for a loop in the client: it sends PINGREQ or SUBSCRIBE without a pause."
-        }
         Refusal::ADMINISTRATIVE => {
             "The device was revoked. If that was a mistake, register it again with a new \
              certificate."
@@ -76,6 +64,28 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// The next step where a client was too slow, too fast, or one of two.
+fn storm_step(refusal: Refusal) -> Option<&'static str> {
+    Some(match refusal {
+        Refusal::CLONES => {
+            "Compare the addresses of both: if one device was copied with its key, revoke the \
+             certificate and issue a new one; if two programs share a client id, give each a \
+             suffix of its own. Until then each of them waits some seconds to come in."
+        }
+        Refusal::PACKET_LATE => {
+            "Check the network of the device: packets stop halfway. On very slow radio, raise \
+             mqtt.stall_time_max."
+        }
+        Refusal::UNREAD => {
+            "Check the client: it is connected and reads nothing, as if its program hung."
+        }
+        Refusal::MESSAGE_RATE => {
+            "Look for a loop in the client: it sends PINGREQ or SUBSCRIBE without a pause."
+        }
+        _ => return None,
+    })
 }
 
 /// The next step after the registry has said no, by the code of its error.

@@ -32,77 +32,78 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Registers the metrics.
     pub(crate) fn new(registry: &Registry) -> Result<Self, Error> {
+        Self::register(registry).map_err(|error| {
+            Error::internal("mqtt.metrics", "the gateway's metrics exist already")
+                .with_source(error)
+        })
+    }
+
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, label: &str| {
             let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
             registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
+            prometheus::Result::Ok(counters)
         };
-        let build = || {
-            let connections = IntGauge::new("axle_mqtt_connections", "Open MQTT connections.")?;
-            let publishes = IntCounter::new(
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            prometheus::Result::Ok(gauge)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            prometheus::Result::Ok(counter)
+        };
+        Ok(Self {
+            connections: gauge("axle_mqtt_connections", "Open MQTT connections.")?,
+            publishes: counter(
                 "axle_mqtt_received_publishes_total",
                 "PUBLISH packets read from clients.",
-            )?;
-            let strangers = IntGauge::new(
+            )?,
+            strangers: gauge(
                 "axle_mqtt_unauthenticated_connections",
                 "Connections that have not said who they are yet.",
-            )?;
-            let handshakes_waiting = IntGauge::new(
+            )?,
+            handshakes_waiting: gauge(
                 "axle_mqtt_waiting_handshakes",
                 "TLS handshakes that wait for their turn.",
-            )?;
-            let takeovers = IntCounter::new(
+            )?,
+            takeovers: counter(
                 "axle_mqtt_takeovers_total",
                 "Connections that took the place of another of the same client id.",
-            )?;
-            for gauge in [&connections, &strangers, &handshakes_waiting] {
-                registry.register(Box::new(gauge.clone()))?;
-            }
-            registry.register(Box::new(publishes.clone()))?;
-            registry.register(Box::new(takeovers.clone()))?;
-            Ok::<_, prometheus::Error>(Self {
-                connections,
-                publishes,
-                strangers,
-                handshakes_waiting,
-                takeovers,
-                slowed: counters(
-                    "axle_mqtt_slowed_connections_total",
-                    "Times that a client had to wait on purpose, by reason.",
-                    "reason",
-                )?,
-                handshakes: counters(
-                    "axle_mqtt_handshakes_total",
-                    "TLS handshakes by result.",
-                    "result",
-                )?,
-                refused: counters(
-                    "axle_mqtt_refused_connects_total",
-                    "Connections that were not let in, by reason.",
-                    "reason",
-                )?,
-                malformed: counters(
-                    "axle_mqtt_malformed_packets_total",
-                    "Connections that were ended because of what they sent, by reason.",
-                    "reason",
-                )?,
-                dropped: counters(
-                    "axle_mqtt_dropped_messages_total",
-                    "Messages that a subscriber did not get, by reason.",
-                    "reason",
-                )?,
-                reloads: counters(
-                    "axle_mqtt_certificate_reloads_total",
-                    "Times that changed certificate files were read, by result.",
-                    "result",
-                )?,
-                started: Instant::now(),
-                lines: AtomicU64::new(0),
-            })
-        };
-        build().map_err(|error| {
-            Error::internal("mqtt.metrics", "the gateway's metrics exist already")
-                .with_source(error)
+            )?,
+            slowed: counters(
+                "axle_mqtt_slowed_connections_total",
+                "Times that a client had to wait on purpose, by reason.",
+                "reason",
+            )?,
+            handshakes: counters(
+                "axle_mqtt_handshakes_total",
+                "TLS handshakes by result.",
+                "result",
+            )?,
+            refused: counters(
+                "axle_mqtt_refused_connects_total",
+                "Connections that were not let in, by reason.",
+                "reason",
+            )?,
+            malformed: counters(
+                "axle_mqtt_malformed_packets_total",
+                "Connections that were ended because of what they sent, by reason.",
+                "reason",
+            )?,
+            dropped: counters(
+                "axle_mqtt_dropped_messages_total",
+                "Messages that a subscriber did not get, by reason.",
+                "reason",
+            )?,
+            reloads: counters(
+                "axle_mqtt_certificate_reloads_total",
+                "Times that changed certificate files were read, by result.",
+                "result",
+            )?,
+            started: Instant::now(),
+            lines: AtomicU64::new(0),
         })
     }
 
