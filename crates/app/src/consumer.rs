@@ -106,14 +106,13 @@ impl Consumers {
             .filter(Consumer::holds)
             .map(|consumer| (Follower::Consumer(consumer.name), consumer.position))
             .collect();
-        if let Some(oldest) = ports.client_sessions.oldest_needed().await? {
-            holding.insert(Follower::Sessions, oldest);
-        }
+        let oldest = ports.client_sessions.oldest_needed().await?;
+        holding.insert(Follower::Sessions, oldest);
         let floor = Arc::new(Floor::new(Arc::clone(&log), holding));
         Ok(Self { log, registry, machine, clock, floor, changing: tokio::sync::Mutex::default() })
     }
 
-    /// Says from where on messages wait for MQTT sessions; `None` when none wait.
+    /// Says from where on MQTT sessions need the log; `None` when they need nothing of it.
     pub fn put_sessions(&self, from: Option<Offset>) {
         match from {
             Some(from) => drop(self.floor.hold(Follower::Sessions, from)),

@@ -3,6 +3,38 @@
 
 use crate::{Offset, Timestamp};
 
+/// What a client has published in advance for the end of its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// When the connection was opened that it is about; no two of one session are alike in it.
+    pub connected_at: Timestamp,
+    /// Seconds that it waits after the end of the connection, in case the client comes back.
+    pub delay_seconds: u32,
+    /// Where to.
+    pub topic: Box<str>,
+    /// The media type; empty if none.
+    pub content_type: Box<str>,
+    /// See [`crate::Envelope::properties`].
+    pub properties: Box<[u8]>,
+    /// The message.
+    pub payload: Box<[u8]>,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Whether it is kept for later subscribers of its topic.
+    pub is_retained: bool,
+}
+
+/// A publish at QoS 2 that the client has not released yet: sent again it is the same message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReceivedPublish {
+    /// The session.
+    pub session: u64,
+    /// The packet id.
+    pub packet_id: u16,
+    /// The message.
+    pub offset: Offset,
+}
+
 /// One subscription of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
@@ -18,6 +50,9 @@ pub struct Subscription {
     pub is_retain_as_published: bool,
     /// Messages before this offset were published before the subscription.
     pub since: Offset,
+    /// Where retained messages are still owed: the topic that the last one was of, or empty text
+    /// before the first. `None` once all were given, and where none were asked for.
+    pub retained_after: Option<Box<str>>,
 }
 
 impl Subscription {
@@ -52,6 +87,8 @@ pub struct ClientSession {
     pub sent_through: u64,
     /// What it has subscribed to.
     pub subscriptions: Vec<Subscription>,
+    /// Its will, until that is sent or withdrawn.
+    pub will: Option<Will>,
 }
 
 /// A message that waits for a session; the message itself stands in the log.
@@ -95,6 +132,7 @@ mod tests {
                 is_no_local: false,
                 is_retain_as_published: false,
                 since: Offset(0),
+                retained_after: None,
             };
             assert_eq!(subscription.share(), share);
             assert_eq!(subscription.topic_filter(), topic_filter);

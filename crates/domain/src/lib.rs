@@ -26,6 +26,7 @@ mod message;
 mod network;
 pub mod port;
 mod quarantine;
+mod retained_message;
 mod row;
 mod row_batch;
 mod schema;
@@ -38,7 +39,7 @@ mod user;
 
 pub use access::Access;
 pub use application::{Application, ApplicationKind};
-pub use client_session::{ClientSession, QueuedMessage, Subscription};
+pub use client_session::{ClientSession, QueuedMessage, ReceivedPublish, Subscription, Will};
 pub use command::{Command, CommandStatus, Reply, Transition};
 pub use component::{Component, ComponentStatus, Installation};
 pub use connection_event::{
@@ -64,6 +65,7 @@ pub use network::network;
 pub use quarantine::{
     QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
 };
+pub use retained_message::RetainedMessage;
 pub use row::{Row, Value};
 pub use row_batch::{Column, Dictionary, FloatColumn, RowBatch, TextColumn};
 pub use schema::{Field, FieldKind, Schemas, StreamSchema};

@@ -28,6 +28,13 @@ pub const SESSION_QUEUE_ROWS_MAX: u64 = 10_000;
 pub const SESSION_QUEUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Changes to sessions that wait for a commit; beyond, their clients are not read.
 pub const SESSION_CHANGES_WAITING_MAX: usize = 100_000;
+/// Retained messages that are kept where the operator has set no other number.
+pub const RETAINED_MESSAGES_MAX: usize = 100_000;
+/// Bytes of retained messages that are kept where the operator has set no other number; topics and
+/// properties count too.
+pub const RETAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most retained messages below one device's own topics.
+pub const RETAINED_PER_DEVICE_MAX: usize = 64;
 /// Publishes of one connection that may wait for the log's sync.
 pub const PENDING_PUBLISHES_MAX: usize = 256;
 /// Handshakes that wait for their turn; beyond, the door leaves connections in the operating

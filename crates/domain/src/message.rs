@@ -84,7 +84,8 @@ pub struct Message<'a> {
     pub replayed_at: Option<Timestamp>,
     /// How the message is recognised when it comes again: for an upload its identity as the use
     /// case wrote it, for a replay the quarantine id. For an MQTT client that has subscribed with
-    /// No Local its client id. Else empty.
+    /// No Local, and with a retained message, its client id; at QoS 2 in a session that outlives
+    /// its connection also the session and the packet id, as the gateway wrote them. Else empty.
     pub origin: &'a str,
     /// What an MQTT publisher said about its delivery; the default for every other door.
     pub envelope: Envelope<'a>,

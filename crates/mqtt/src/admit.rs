@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{Publisher, Rights};
-use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, limit};
+use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, Will, limit};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,11 +24,12 @@ use crate::journal::{Caller, Why, cut};
 use crate::link::{Link, LinkOf};
 use crate::packet::Version;
 use crate::packet::connect::{self, Connect, ConnectRefused};
+use crate::packet::forward;
 use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
 use crate::proxied;
-use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX, Will};
-use crate::sessions::Wish;
+use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX};
+use crate::sessions::{Granted, Sessions, Wish};
 use crate::settings::PlainAccess;
 use crate::strangers::{NoPlace, StrangersPlace};
 use crate::tls::{DeviceTls, Loaded};
@@ -45,7 +46,7 @@ const SUFFIX_BYTES_MAX: usize = 64;
 const TOOL_ID_BYTES_MAX: usize = 256;
 
 /// The device that a tool's messages name where their topic names none.
-const TOOL_NAME: &str = "local";
+pub(crate) const TOOL_NAME: &str = "local";
 
 /// How a listener knows its clients.
 #[derive(Clone)]
@@ -252,7 +253,8 @@ impl Visitor {
                         match self.settle(&connect, claim, &mut caller, connected_at) {
                             Ok((session, mut start)) => {
                                 start.held = bytes.get(length..).unwrap_or_default().to_vec();
-                                self.serve(socket, session, start);
+                                // In a box: every handshake would keep room for it otherwise.
+                                Box::pin(self.serve_stored(socket, session, start, caller)).await;
                                 return;
                             }
                             Err(denied) => Turned::denied(denied, connect.version),
@@ -265,6 +267,13 @@ impl Visitor {
         if !matches!(refused.refusal.code, 0x89 | 0x8b | 0x97) {
             self.place.count_failure();
         }
+        Box::pin(self.turn_away(socket, caller, refused)).await;
+    }
+
+    async fn turn_away<S>(self, mut socket: S, caller: Caller, refused: Turned)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         self.shared.metrics.count_refused(refused.refusal.label);
         self.log_refused(refused.refusal.label, &refused.why.reason);
         let mut answer = Vec::new();
@@ -324,7 +333,7 @@ impl Visitor {
             client_id(connect, who.name()).map_err(|refusal| self.foreign(refusal, caller))?;
         let is_assigned = connect.client_id.is_empty();
         let publisher = who.publisher(connected_at)?;
-        let will = will(connect, &publisher)?;
+        let will = will(connect, &publisher, &shared.sessions)?;
         let link = Link::new(LinkOf {
             id: shared.sessions.next_id(),
             client_id: Arc::clone(&client_id),
@@ -337,7 +346,7 @@ impl Visitor {
         });
         let most = u32::try_from(limit::SESSION_EXPIRY_MAX.as_secs()).unwrap_or(u32::MAX);
         let expiry_seconds = connect.session_expiry.min(most);
-        let wish = Wish { is_clean: connect.is_clean, expiry_seconds };
+        let wish = Wish { is_clean: connect.is_clean, expiry_seconds, will: will.clone() };
         let (place, granted) = Place::take(shared, &link, wish)?;
         // Asked again now that a revocation finds the connection: none falls in between.
         self.check(&who)?;
@@ -368,7 +377,8 @@ impl Visitor {
         // Its subscriptions are there already: what waits for it need not wait for new ones.
         session.begin_dispatch(granted.is_present);
         let times = Times { silence_max, ends_at };
-        Ok((session, Start { times, peer: self.peer, held: Vec::new(), out }))
+        let Granted { stored, .. } = granted;
+        Ok((session, Start { times, peer: self.peer, held: Vec::new(), out, stored }))
     }
 
     /// Whether the client may be here still.
@@ -450,6 +460,24 @@ impl Visitor {
             ),
         };
         denied
+    }
+
+    /// Serves the client once its session is stored, where that is a new one: what it is told of
+    /// its session must outlive us.
+    async fn serve_stored<S>(self, socket: S, session: Session, mut start: Start, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Shown + Unpin + Send + 'static,
+    {
+        let is_stored = match start.stored.take() {
+            None => true,
+            Some(stored) => timeout(limit::CONNECT_TIME_MAX, stored).await.is_ok(),
+        };
+        if is_stored {
+            return self.serve(socket, session, start);
+        }
+        let turned = Turned::denied(Refusal::UNAVAILABLE.into(), session.version());
+        drop(session);
+        self.turn_away(socket, caller, turned).await;
     }
 
     /// Goes on in a task of its own, which is smaller than the one that did the handshake.
@@ -561,22 +589,29 @@ fn client_id(connect: &Connect<'_>, name: Option<&str>) -> Result<Arc<str>, Refu
 }
 
 /// Checks the will against what the client may publish: at once, not when it is too late.
-fn will(connect: &Connect<'_>, publisher: &Publisher) -> Result<Option<Box<Will>>, Refusal> {
+fn will(
+    connect: &Connect<'_>,
+    publisher: &Publisher,
+    sessions: &Sessions,
+) -> Result<Option<Arc<Will>>, Refusal> {
     let Some(will) = &connect.will else { return Ok(None) };
-    if connect.version == Version::V5 {
-        // [MQTT-3.2.2-13]
-        if will.is_retained {
-            return Err(Refusal::RETAIN);
-        }
-    }
     if !publisher.may_publish(will.topic) {
         return Err(Refusal::WILL_DENIED);
     }
-    Ok(Some(Box::new(Will {
+    let bytes = will.topic.len() + will.payload.len() + will.properties.len();
+    let is_kept = will.is_retained && !will.payload.is_empty();
+    if is_kept && !sessions.retained.has_room(will.topic, bytes) {
+        return Err(Refusal::RETAINED_FULL);
+    }
+    Ok(Some(Arc::new(Will {
+        connected_at: publisher.connected_at,
+        delay_seconds: will.delay_seconds,
         topic: Box::from(will.topic),
         content_type: Box::from(will.content_type),
+        properties: forward::kept(will.properties).into(),
         payload: Box::from(will.payload),
         qos: will.qos,
+        is_retained: will.is_retained,
     })))
 }
 

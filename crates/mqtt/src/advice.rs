@@ -26,7 +26,9 @@ pub(crate) fn next_step(refusal: Refusal) -> &'static str {
         Refusal::WILL_DENIED => {
             "Give the will a topic of the device's own tree, such as v1/d/{device}/e/offline."
         }
-        Refusal::RETAIN => "Publish without the retain flag.",
+        Refusal::RETAINED_FULL => {
+            "Clear retained messages that nobody needs, or raise mqtt.retained_messages_max."
+        }
         Refusal::TOO_LARGE => "Send smaller packets; GET /api/v1/limits lists the limits.",
         Refusal::PROPERTIES_LARGE | Refusal::PROPERTIES_MANY => "Send fewer or shorter properties.",
         Refusal::TOPIC | Refusal::TOPIC_DEEP => "Publish to v1/d/{device}/t/{stream}.",

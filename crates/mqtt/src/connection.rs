@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use axle_domain::{ConnectionOutcome, Error, Offset, limit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::goodbye;
@@ -64,6 +65,8 @@ pub(crate) struct Start {
     pub(crate) held: Vec<u8>,
     /// The CONNACK.
     pub(crate) out: Vec<u8>,
+    /// Told when the session is stored; the CONNACK waits for it.
+    pub(crate) stored: Option<oneshot::Receiver<()>>,
 }
 
 /// A client that has been let in, and its socket.
@@ -489,10 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             "connection ended"
         );
         self.record(end);
-        self.session.leave();
-        if end != End::Goodbye {
-            self.session.send_will().await;
-        }
+        self.session.leave(end);
         if matches!(end, End::Refused(_)) {
             goodbye::linger(&mut self.socket).await;
         }

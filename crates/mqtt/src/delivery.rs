@@ -40,6 +40,21 @@ impl Content {
         })
     }
 
+    /// The same, in memory of its own: the record shares its bytes with what was read beside it.
+    pub(crate) fn of_retained(record: &Record) -> Self {
+        let message = record.message();
+        let properties = forward::restored(message.content_type, message.envelope.properties);
+        Self {
+            offset: record.offset,
+            topic: Arc::from(message.topic),
+            payload: Bytes::copy_from_slice(&record.payload),
+            properties: Bytes::from(properties),
+            received_at: record.received_at,
+            qos: message.envelope.qos,
+            is_retained: true,
+        }
+    }
+
     /// A message of the server itself, which stands in no log.
     pub(crate) fn of_server(topic: &str, payload: Bytes) -> Arc<Self> {
         Arc::new(Self {

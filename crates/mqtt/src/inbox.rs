@@ -2,12 +2,14 @@
 //! where the client asked for that; the messages themselves stand in the log, and in the state
 //! which of them wait.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axle_domain::port::QueueFigures;
 use axle_domain::{
-    ApplicationName, ClientSession, DeviceId, Subscription, Timestamp, Topic, limit,
+    ApplicationName, ClientSession, ConnectionId, DeviceId, Offset, Subscription, Timestamp, Topic,
+    Will, limit,
 };
 
 use crate::link::Link;
@@ -47,6 +49,48 @@ struct State {
     sent_through: u64,
     /// Whether the state knows of it.
     is_stored: bool,
+    /// Whether it is over; whoever still holds it holds nothing.
+    is_ended: bool,
+    will: Option<Arc<Will>>,
+    /// What few have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Publishes at QoS 2 that the client has not released, by packet id.
+    received: BTreeMap<u16, Received>,
+    /// Filters whose retained messages are still owed, and the topic of the last one given.
+    owed: Vec<(Box<str>, Box<str>)>,
+}
+
+#[derive(Clone, Copy)]
+struct Received {
+    offset: Offset,
+    /// The connection that waits to hear that it is released.
+    released_by: Option<ConnectionId>,
+}
+
+/// What is known of a packet id that a client publishes at QoS 2 with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing: a new message.
+    New,
+    /// This message, which was not released.
+    Received(Offset),
+    /// The client has released it, and has not heard that this is stored.
+    Released,
+}
+
+/// What follows from PUBREL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// Nothing was there to be released.
+    Unknown,
+    /// It is to be written down that this message is.
+    Begins(Offset),
+    /// That is under way already.
+    UnderWay,
 }
 
 /// What a topic's subscriptions grant together.
@@ -69,7 +113,14 @@ impl Inbox {
 
     /// One that was kept.
     pub(crate) fn load(session: ClientSession, figures: QueueFigures, now: Timestamp) -> Arc<Self> {
+        let owed = session.subscriptions.iter();
+        let owed = owed.filter_map(|it| Some((it.filter.clone(), it.retained_after.clone()?)));
+        let owed: Vec<_> = owed.collect();
+        let rare = Rare { owed, ..Rare::default() };
         let state = State {
+            is_ended: false,
+            will: session.will.map(Arc::new),
+            rare: (!rare.owed.is_empty()).then(|| Box::new(rare)),
             link: Weak::new(),
             subscriptions: session.subscriptions.into_iter().map(Arc::new).collect(),
             expiry_seconds: session.expiry_seconds,
@@ -112,7 +163,15 @@ impl Inbox {
             expiry_seconds: state.expiry_seconds,
             left_at: state.left_at,
             sent_through: if is_live { state.last_sequence } else { state.sent_through },
-            subscriptions: state.subscriptions.iter().map(|it| Subscription::clone(it)).collect(),
+            subscriptions: state
+                .subscriptions
+                .iter()
+                .map(|it| Subscription {
+                    retained_after: state.owed(&it.filter).map(Into::into),
+                    ..Subscription::clone(it)
+                })
+                .collect(),
+            will: state.will.as_deref().cloned(),
         }
     }
 
@@ -121,9 +180,11 @@ impl Inbox {
         self.state().link.upgrade()
     }
 
-    /// A connection takes it.
-    pub(crate) fn attach(&self, link: &Arc<Link>, expiry_seconds: u32) {
+    /// A connection takes it, with the will that it has made.
+    pub(crate) fn attach(&self, link: &Arc<Link>, expiry_seconds: u32, will: Option<Arc<Will>>) {
         let mut state = self.state();
+        // [MQTT-3.1.3-9]: whoever comes back takes away what waited.
+        state.will = will.filter(|_| expiry_seconds > 0);
         state.link = Arc::downgrade(link);
         state.expiry_seconds = expiry_seconds;
         state.left_at = None;
@@ -144,6 +205,105 @@ impl Inbox {
     /// Whether it outlives its connection.
     pub(crate) fn is_kept(&self) -> bool {
         self.state().expiry_seconds > 0
+    }
+
+    /// It is over; returns the will that nobody is left to send.
+    pub(crate) fn end(&self) -> Option<Arc<Will>> {
+        let mut state = self.state();
+        state.is_ended = true;
+        let will = state.will.take();
+        will.filter(|_| state.link.strong_count() == 0)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state().is_ended
+    }
+
+    /// When its will is to be sent, if nobody comes back before.
+    pub(crate) fn will_due(&self) -> Option<(Timestamp, Arc<Will>)> {
+        let state = self.state();
+        let (will, left_at) = (state.will.as_ref()?, state.left_at?);
+        let wait = will.delay_seconds.min(state.expiry_seconds);
+        let due = left_at.0.saturating_add(i64::from(wait) * 1_000_000);
+        Some((Timestamp(due), Arc::clone(will)))
+    }
+
+    /// Forgets a will that was sent or withdrawn; says whether it was there.
+    pub(crate) fn forget_will(&self, connected_at: Timestamp) -> bool {
+        let mut state = self.state();
+        let is_there = state.will.as_ref().is_some_and(|will| will.connected_at == connected_at);
+        if is_there {
+            state.will = None;
+        }
+        is_there
+    }
+
+    /// What is known of a packet id.
+    pub(crate) fn known(&self, packet_id: u16) -> Known {
+        let state = self.state();
+        match state.rare.as_ref().and_then(|rare| rare.received.get(&packet_id)) {
+            None => Known::New,
+            Some(Received { released_by: Some(_), .. }) => Known::Released,
+            Some(Received { offset, .. }) => Known::Received(*offset),
+        }
+    }
+
+    /// Notes a publish at QoS 2.
+    pub(crate) fn receive(&self, packet_id: u16, offset: Offset) {
+        let received = Received { offset, released_by: None };
+        self.state().rare.get_or_insert_default().received.insert(packet_id, received);
+    }
+
+    /// The client has released a packet id, and waits to hear that this is stored.
+    pub(crate) fn release(&self, packet_id: u16, by: ConnectionId) -> Release {
+        let mut state = self.state();
+        let received = state.rare.as_mut().and_then(|rare| rare.received.get_mut(&packet_id));
+        let Some(received) = received else { return Release::Unknown };
+        if received.released_by.replace(by) == Some(by) {
+            return Release::UnderWay;
+        }
+        Release::Begins(received.offset)
+    }
+
+    /// Forgets a message at QoS 2, if its packet id does not stand for another one already.
+    pub(crate) fn complete(&self, packet_id: u16, offset: Offset) {
+        let mut state = self.state();
+        let Some(rare) = &mut state.rare else { return };
+        if rare.received.get(&packet_id).is_some_and(|received| received.offset == offset) {
+            rare.received.remove(&packet_id);
+        }
+        state.tidy();
+    }
+
+    /// Whether a message at QoS 2 is not released, as far as is known.
+    pub(crate) fn holds(&self, packet_id: u16, offset: Offset) -> bool {
+        let state = self.state();
+        let received = state.rare.as_ref().and_then(|rare| rare.received.get(&packet_id));
+        received.is_some_and(|received| received.offset == offset)
+    }
+
+    /// The topic behind which retained messages are owed to a subscription; `None` where none
+    /// are, or it is no subscription any more.
+    pub(crate) fn owed(&self, subscription: &Arc<Subscription>) -> Option<Box<str>> {
+        let state = self.state();
+        let is_there = state.subscriptions.iter().any(|it| Arc::ptr_eq(it, subscription));
+        is_there.then(|| state.owed(&subscription.filter).map(Into::into))?
+    }
+
+    /// Notes how far retained messages were given; `None`: all of them.
+    pub(crate) fn put_owed(&self, filter: &str, after: Option<&str>) {
+        let mut state = self.state();
+        let owed = &mut state.rare.get_or_insert_default().owed;
+        owed.retain(|(other, _)| &**other != filter);
+        if let Some(after) = after {
+            owed.push((filter.into(), after.into()));
+        }
+        state.tidy();
+    }
+
+    /// Messages that wait at rest.
+    pub(crate) fn rows(&self) -> u64 {
+        self.state().rows
     }
 
     /// Whether the state knows of it.
@@ -179,6 +339,9 @@ impl Inbox {
     pub(crate) fn unsubscribe(&self, filter: &str) -> Option<Arc<Subscription>> {
         let mut state = self.state();
         let at = state.subscriptions.iter().position(|other| &*other.filter == filter)?;
+        if let Some(rare) = &mut state.rare {
+            rare.owed.retain(|(other, _)| &**other != filter);
+        }
         Some(state.subscriptions.remove(at))
     }
 
@@ -255,6 +418,20 @@ impl Inbox {
         let is_again = sequence <= state.sent_through;
         state.sent_through = state.sent_through.max(sequence);
         is_again
+    }
+}
+
+impl State {
+    fn owed(&self, filter: &str) -> Option<&str> {
+        let mut owed = self.rare.as_ref()?.owed.iter();
+        owed.find(|(other, _)| &**other == filter).map(|(_, after)| &**after)
+    }
+
+    /// An idle session keeps nothing.
+    fn tidy(&mut self) {
+        if self.rare.as_ref().is_some_and(|it| it.received.is_empty() && it.owed.is_empty()) {
+            self.rare = None;
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axle_domain::limit;
 use axle_domain::port::SessionChanges;
+use axle_domain::{Offset, ReceivedPublish, Subscription, Will, limit};
 use tokio::sync::{Notify, oneshot};
 
 use crate::delivery::Delivery;
@@ -25,6 +25,63 @@ pub(crate) struct Orphan {
     pub(crate) delivery: Delivery,
 }
 
+/// A publish at QoS 2 that a session has taken.
+pub(crate) struct Taken {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) packet_id: u16,
+    pub(crate) offset: Offset,
+}
+
+impl Taken {
+    pub(crate) fn publish(&self) -> ReceivedPublish {
+        let session = self.inbox.number;
+        ReceivedPublish { session, packet_id: self.packet_id, offset: self.offset }
+    }
+}
+
+/// A publish at QoS 2 that its client has released: once that is written down it hears so.
+pub(crate) struct Completed {
+    pub(crate) taken: Taken,
+    pub(crate) link: Arc<Link>,
+}
+
+/// A subscription that is to get the retained messages of its topics.
+pub(crate) struct Owed {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) subscription: Arc<Subscription>,
+}
+
+/// What is noted of records that were appended, and what else the router does by and by.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// Records with the retain flag.
+    pub(crate) retained: Vec<Offset>,
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) completed: Vec<Completed>,
+    pub(crate) owed: Vec<Owed>,
+    /// Wills that are to be sent now.
+    pub(crate) wills: Vec<(Arc<Inbox>, Arc<Will>)>,
+}
+
+impl Notes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.retained.is_empty()
+            && self.taken.is_empty()
+            && self.completed.is_empty()
+            && self.owed.is_empty()
+            && self.wills.is_empty()
+    }
+
+    /// Adds those of another.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.retained.append(&mut other.retained);
+        self.taken.append(&mut other.taken);
+        self.completed.append(&mut other.completed);
+        self.owed.append(&mut other.owed);
+        self.wills.append(&mut other.wills);
+    }
+}
+
 /// Changes that wait.
 #[derive(Default)]
 pub(crate) struct Entries {
@@ -34,6 +91,7 @@ pub(crate) struct Entries {
     pub(crate) settled: Vec<(Arc<Inbox>, u64)>,
     pub(crate) released: Vec<Released>,
     pub(crate) orphans: Vec<Orphan>,
+    pub(crate) notes: Notes,
     /// Told when all this is durable.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
 }
@@ -55,7 +113,10 @@ impl Entries {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0 && self.orphans.is_empty() && self.waiting.is_empty()
+        self.len() == 0
+            && self.orphans.is_empty()
+            && self.waiting.is_empty()
+            && self.notes.is_empty()
     }
 }
 
@@ -73,6 +134,18 @@ impl Ledger {
 
     fn write(&self, change: impl FnOnce(&mut Entries)) {
         change(&mut self.entries());
+        self.news.notify_one();
+    }
+
+    /// Appends to the log and notes what of it the router must know, as one step: when the router
+    /// takes what waits, the notes of every record are there that was appended before it looked
+    /// at the end of the log.
+    pub(crate) fn note<T>(&self, append: impl FnOnce(&mut Entries) -> T) -> T {
+        append(&mut self.entries())
+    }
+
+    /// Tells the router that there is something to do.
+    pub(crate) fn wake(&self) {
         self.news.notify_one();
     }
 
@@ -103,6 +176,13 @@ impl Ledger {
         receiver
     }
 
+    /// Hears when what waits now is durable.
+    pub(crate) fn wait(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.write(|entries| entries.waiting.push(sender));
+        receiver
+    }
+
     /// A session has ended.
     pub(crate) fn end(&self, number: u64) {
         self.write(|entries| {
@@ -119,6 +199,21 @@ impl Ledger {
     /// A client has a message.
     pub(crate) fn release(&self, released: Released) {
         self.write(|entries| entries.released.push(released));
+    }
+
+    /// A client has released a publish at QoS 2.
+    pub(crate) fn complete(&self, completed: Completed) {
+        self.write(|entries| entries.notes.completed.push(completed));
+    }
+
+    /// A subscription is owed retained messages.
+    pub(crate) fn owe(&self, owed: Owed) {
+        self.write(|entries| entries.notes.owed.push(owed));
+    }
+
+    /// A will is to be sent.
+    pub(crate) fn send(&self, inbox: Arc<Inbox>, will: Arc<Will>) {
+        self.write(|entries| entries.notes.wills.push((inbox, will)));
     }
 
     /// Messages need another member of their group.

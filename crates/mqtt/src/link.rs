@@ -19,6 +19,11 @@ pub(crate) const QUEUE_ITEMS_MAX: usize = 1024;
 /// Most bytes of messages that wait for one connection.
 pub(crate) const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 
+/// With so many messages in the queue retained ones wait, so that newer ones find room.
+const SPARE_ITEMS: usize = QUEUE_ITEMS_MAX / 4;
+/// The same in bytes.
+const SPARE_BYTES: usize = QUEUE_BYTES_MAX / 4;
+
 /// One connection as the others see it.
 pub(crate) struct Link {
     pub(crate) id: ConnectionId,
@@ -51,6 +56,10 @@ struct State {
     backlog: Backlog,
     /// Packet ids of which it is written down that the client has their message.
     released: Vec<u16>,
+    /// Packet ids of which it is written down that the client has released them.
+    completed: Vec<u16>,
+    /// Whether more waits for room in the queue.
+    is_awaited: bool,
 }
 
 /// What waits at rest and is not in the connection's queue.
@@ -230,6 +239,31 @@ impl Link {
     pub(crate) fn release(&self, packet_id: u16) {
         self.state().released.push(packet_id);
         self.tell();
+    }
+
+    /// The client has released a packet id, and that is written down.
+    pub(crate) fn complete(&self, packet_id: u16) {
+        self.state().completed.push(packet_id);
+        self.tell();
+    }
+
+    /// Packet ids that the client may use anew.
+    pub(crate) fn take_completed(&self) -> Vec<u16> {
+        std::mem::take(&mut self.state().completed)
+    }
+
+    /// How many more messages the queue takes before others have to wait for it. Without any,
+    /// [`Link::take_awaited`] says when it is worth to ask again.
+    pub(crate) fn spare(&self) -> usize {
+        let mut state = self.state();
+        let is_full = state.queue.len() >= SPARE_ITEMS || state.queued_bytes >= SPARE_BYTES;
+        state.is_awaited = is_full;
+        if is_full { 0 } else { SPARE_ITEMS - state.queue.len() }
+    }
+
+    /// Whether somebody waits for the queue to become empty.
+    pub(crate) fn take_awaited(&self) -> bool {
+        std::mem::take(&mut self.state().is_awaited)
     }
 
     /// Packet ids that the client may forget.

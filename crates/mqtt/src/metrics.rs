@@ -18,6 +18,10 @@ pub(crate) struct Metrics {
     pub(crate) handshakes_waiting: IntGauge,
     /// Connections that took the place of another of the same client id.
     pub(crate) takeovers: IntCounter,
+    /// Retained messages.
+    pub(crate) retained_messages: IntGauge,
+    /// Their bytes.
+    pub(crate) retained_bytes: IntGauge,
     slowed: IntCounterVec,
     handshakes: IntCounterVec,
     refused: IntCounterVec,
@@ -72,6 +76,8 @@ impl Metrics {
                 "axle_mqtt_takeovers_total",
                 "Connections that took the place of another of the same client id.",
             )?,
+            retained_messages: gauge("axle_mqtt_retained_messages", "Retained messages.")?,
+            retained_bytes: gauge("axle_mqtt_retained_bytes", "Bytes of retained messages.")?,
             slowed: counters(
                 "axle_mqtt_slowed_connections_total",
                 "Times that a client had to wait on purpose, by reason.",

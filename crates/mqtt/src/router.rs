@@ -3,38 +3,56 @@
 //! For a session that outlives its connection it writes down that a message waits (never the
 //! message itself), in one transaction with its own position and with what sessions have changed
 //! meanwhile. To a live connection it gives the message once that is durable. Without any
-//! subscription it reads nothing.
+//! subscription it reads retained messages alone: whoever appends one has noted where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axle_domain::port::{QueueFigures, Record, SendError, SessionChanges};
-use axle_domain::{Error, Kind, Offset, QueuedMessage, Source, limit};
+use axle_domain::{
+    Error, Kind, Offset, QueuedMessage, ReceivedPublish, RetainedMessage, Source, limit,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::delivery::{Content, Delivery, bytes_at_rest};
 use crate::inbox::Inbox;
-use crate::ledger::{Entries, Orphan};
+use crate::ledger::{Completed, Entries, Notes, Orphan};
+use crate::origin::Origin;
 use crate::packet::refusal::Refusal;
+use crate::recovery::recover;
+use crate::retained::{Applied, Bounds};
 use crate::routes::{Group, Member, Routes};
 use crate::session::Shared;
+use crate::will;
+
+mod owed;
 
 /// Bytes of the log that are matched at once.
-const READ_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Pause after a failure, before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest pause before a will that is due is looked at again.
+const WILL_PAUSE: Duration = Duration::from_millis(10);
 /// How often sessions whose time is over are looked for, and the position is written down where
-/// nothing else is.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
+/// nothing else is: what was appended since is read again when the server starts.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(5);
+/// Retained messages that are read one by one in a turn.
+const MARKS_PER_TURN: usize = 64;
+/// With so many publishes at QoS 2 noted the position is written down, so that they can be let go.
+const NOTED_MAX: usize = 4096;
 
 /// The follower.
 pub(crate) struct Router {
     shared: Arc<Shared>,
-    /// The next record to match; `None` while nobody has subscribed to anything.
-    next: Option<Offset>,
+    /// The next record to match.
+    next: Offset,
+    /// Where retained messages stand that were not read yet.
+    marks: BTreeSet<Offset>,
+    /// What waits until the position is beyond its record, or its time has come.
+    notes: Notes,
     /// The position that is stored.
     stored: Offset,
     oldest: Option<Offset>,
@@ -49,6 +67,9 @@ struct Turn {
     deliveries: Vec<(Arc<Inbox>, Delivery)>,
     /// Sessions whose queues grow.
     grown: BTreeMap<u64, Arc<Inbox>>,
+    retained: Vec<RetainedMessage>,
+    /// Who hears that a publish at QoS 2 is complete.
+    completed: Vec<Completed>,
 }
 
 impl Router {
@@ -58,13 +79,19 @@ impl Router {
         let mut stored = ports.client_sessions.load_client_sessions().await?;
         stored.through = stored.through.min(ports.log.bounds().durable);
         let (through, now) = (stored.through, ports.clock.now());
-        shared.sessions.load(stored, now);
+        let settings = &shared.settings;
+        let bounds =
+            Bounds { messages: settings.retained_messages_max, bytes: settings.retained_bytes_max };
+        shared.sessions.load(stored, bounds, &shared.app.registry, now);
+        recover(shared, through).await?;
         let oldest = ports.client_sessions.oldest_needed().await?;
         Ok(Self {
             shared: Arc::clone(shared),
-            next: None,
+            next: through,
+            marks: BTreeSet::new(),
+            notes: Notes::default(),
             stored: through,
-            oldest,
+            oldest: Some(oldest),
             house_kept: Instant::now(),
         })
     }
@@ -74,9 +101,12 @@ impl Router {
         let mut is_failing = false;
         loop {
             let is_last = stop.is_cancelled();
+            // Before the notes are taken: of every record up to here they are there then.
+            let durable = self.shared.app.ports.log.bounds().durable;
             let mut turn = Turn { entries: self.shared.sessions.ledger.take(), ..Turn::default() };
+            self.take_notes(&mut turn);
             self.place_orphans(&mut turn);
-            match self.read(&mut turn).await {
+            match self.read(&mut turn, durable).await {
                 Ok(()) => is_failing = false,
                 Err(error) => {
                     if !is_failing {
@@ -85,7 +115,9 @@ impl Router {
                     is_failing = true;
                 }
             }
-            let was_idle = turn.entries.is_empty() && turn.deliveries.is_empty();
+            self.give_owed(&mut turn);
+            self.take_completed(&mut turn);
+            let was_idle = turn.is_empty();
             self.commit(turn, &stop).await;
             if is_last {
                 return;
@@ -99,7 +131,13 @@ impl Router {
     /// Waits until there is something to do.
     async fn wait(&mut self, stop: &CancellationToken, is_failing: bool) {
         let app = &self.shared.app;
-        let next = self.next.filter(|_| !is_failing);
+        let has_routes = !self.shared.sessions.routing().routes.is_empty();
+        let next = self.marks.first().copied().filter(|_| !has_routes);
+        let next = next.or(has_routes.then_some(self.next)).filter(|_| !is_failing);
+        let due = self.shared.sessions.wills.next_due().map(|due| {
+            let wait = due.micros_since(app.ports.clock.now());
+            Duration::from_micros(u64::try_from(wait).unwrap_or(0))
+        });
         let durable = async {
             match next {
                 // A failed log says so to whoever publishes; here it only wakes us later.
@@ -108,6 +146,7 @@ impl Router {
             }
         };
         let pause = if is_failing { RETRY_PAUSE } else { HOUSEKEEPING_INTERVAL };
+        let pause = due.map_or(pause, |due| due.clamp(WILL_PAUSE, pause));
         tokio::select! {
             () = self.shared.sessions.ledger.news.notified() => {}
             () = durable => {}
@@ -116,22 +155,32 @@ impl Router {
         }
     }
 
-    /// Matches the next stretch of the log, if there is one and anybody asks for it.
-    async fn read(&mut self, turn: &mut Turn) -> Result<(), Error> {
-        let log = &self.shared.app.ports.log;
-        {
+    /// Takes over what was noted, and sends the wills whose time has come.
+    fn take_notes(&mut self, turn: &mut Turn) {
+        self.notes.append(std::mem::take(&mut turn.entries.notes));
+        self.marks.extend(self.notes.retained.drain(..));
+        let (shared, now) = (&self.shared, self.shared.app.ports.clock.now());
+        self.notes.wills.extend(shared.sessions.wills.take_due(now));
+        // Without room in the log they wait for the next turn.
+        self.notes.wills.retain(|(inbox, will)| will::send(shared, inbox, will).is_err());
+    }
+
+    /// Matches the next stretch of the log up to `end`, if anybody asks for it.
+    async fn read(&mut self, turn: &mut Turn, end: Offset) -> Result<(), Error> {
+        let has_routes = {
             let mut routing = self.shared.sessions.routing();
-            let begin_at = routing.begin_at.take();
-            if routing.routes.is_empty() {
-                self.next = None;
-            } else if self.next.is_none() {
-                self.next = begin_at.or(Some(log.bounds().durable));
+            if let Some(begin_at) = routing.begin_at.take() {
+                self.next = self.next.min(begin_at);
             }
+            !routing.routes.is_empty()
+        };
+        if !has_routes {
+            return self.read_marks(turn, end).await;
         }
-        let Some(next) = self.next else { return Ok(()) };
-        if next >= log.bounds().durable {
+        if self.next >= end {
             return Ok(());
         }
+        let (next, log) = (self.next, &self.shared.app.ports.log);
         let records = match log.read(next, READ_BYTES_MAX).await {
             Ok(records) => records,
             Err(damage) if matches!(damage.kind, Kind::Corrupt | Kind::NotFound) => {
@@ -141,21 +190,64 @@ impl Router {
                     return Err(damage);
                 }
                 warn!(error = %damage.chain(), "damaged records are not routed");
-                self.next = Some(good);
+                self.next = good;
                 return Ok(());
             }
             Err(other) => return Err(other),
         };
-        if let Some(last) = records.last() {
-            self.next = Some(last.offset.next());
-        }
         let sessions = Arc::clone(&self.shared.sessions);
         let routing = sessions.routing();
-        let is_published = |it: &&Record| matches!(it.source, Source::Mqtt | Source::Service);
-        for record in records.iter().filter(is_published) {
-            self.route(record, &routing.routes, turn);
+        for record in records.iter().take_while(|record| record.offset < end) {
+            self.next = record.offset.next();
+            if matches!(record.source, Source::Mqtt | Source::Service) {
+                self.retain(record, turn);
+                self.route(record, &routing.routes, turn);
+            }
+        }
+        self.marks = self.marks.split_off(&self.next);
+        Ok(())
+    }
+
+    /// Without subscriptions: reads the retained messages up to `end` and nothing else.
+    async fn read_marks(&mut self, turn: &mut Turn, end: Offset) -> Result<(), Error> {
+        let log = Arc::clone(&self.shared.app.ports.log);
+        for _ in 0..MARKS_PER_TURN {
+            let Some(mark) = self.marks.first().copied().filter(|mark| *mark < end) else {
+                self.next = self.next.max(end);
+                return Ok(());
+            };
+            match log.read(mark, 1).await {
+                Ok(records) => {
+                    let record = records.first().filter(|record| record.offset == mark);
+                    record.into_iter().for_each(|record| self.retain(record, turn));
+                }
+                Err(damage) if matches!(damage.kind, Kind::Corrupt | Kind::NotFound) => {
+                    warn!(error = %damage.chain(), "a damaged record is not retained");
+                }
+                Err(other) => return Err(other),
+            }
+            self.marks.remove(&mark);
+            self.next = self.next.max(mark.next());
         }
         Ok(())
+    }
+
+    fn retain(&self, record: &Record, turn: &mut Turn) {
+        match self.shared.sessions.retained.apply(record) {
+            Applied::Nothing => {}
+            Applied::Changed(change) => turn.retained.push(change),
+            Applied::Full(change) => {
+                turn.retained.extend(change);
+                self.count_dropped("retained_full", 1);
+            }
+        }
+    }
+
+    /// Completes the publishes at QoS 2 whose records the position is beyond with this turn.
+    fn take_completed(&mut self, turn: &mut Turn) {
+        let next = self.next;
+        let completed = self.notes.completed.extract_if(.., |it| it.taken.offset < next);
+        turn.completed.extend(completed);
     }
 
     fn route(&self, record: &Record, routes: &Routes, turn: &mut Turn) {
@@ -165,7 +257,7 @@ impl Router {
             return;
         }
         let content = Content::of(record);
-        let (offset, from) = (record.offset, message.origin);
+        let (offset, from) = (record.offset, Origin::read(message.origin).client_id);
         matched.members.retain(|member| {
             let Member { inbox, subscription } = member;
             // [MQTT-3.8.3-3]
@@ -231,14 +323,19 @@ impl Router {
             self.house_kept = Instant::now();
             sessions.end_overdue(self.shared.app.ports.clock.now());
         }
+        if is_time {
+            turn.retained.extend(sessions.retained.expire(self.shared.app.ports.clock.now()));
+        }
         let mut changes = turn.entries.changes();
         changes.queued = std::mem::take(&mut turn.queued);
+        changes.retained = std::mem::take(&mut turn.retained);
+        changes.completed = turn.completed.iter().map(|it| it.taken.publish()).collect();
         let excess = turn.grown.values().filter_map(|inbox| Some((inbox.number, inbox.excess()?)));
         changes.excess = excess.collect();
-        let has_kept = sessions.has_kept();
-        let is_behind = has_kept && is_time && self.next.is_some_and(|next| next > self.stored);
-        if !changes.is_empty() || is_behind {
-            changes.through = self.next;
+        let is_time = is_time || self.notes.taken.len() >= NOTED_MAX;
+        if !changes.is_empty() || (is_time && self.next > self.stored) {
+            changes.through = Some(self.next);
+            changes.received = self.take_received();
             let Some((settled, dropped)) = self.store(changes, stop).await else { return };
             for (inbox, _) in &turn.entries.settled {
                 turn.grown.insert(inbox.number, Arc::clone(inbox));
@@ -251,8 +348,16 @@ impl Router {
             self.count_dropped("queue_full", dropped.iter().map(|(_, it)| it.rows).sum());
         }
         let needed = self.oldest.map_or(self.stored, |oldest| oldest.min(self.stored));
-        self.shared.app.consumers.put_sessions(has_kept.then_some(needed));
+        self.shared.app.consumers.put_sessions(Some(needed));
         self.tell(turn);
+    }
+
+    /// The publishes at QoS 2 that the position is beyond now and that were not released.
+    fn take_received(&mut self) -> Vec<ReceivedPublish> {
+        let next = self.next;
+        let passed = self.notes.taken.extract_if(.., |it| it.offset < next);
+        let open = passed.filter(|it| it.inbox.holds(it.packet_id, it.offset));
+        open.map(|it| it.publish()).collect()
     }
 
     /// Tries until it is stored; `None` when told to stop before.
@@ -284,12 +389,20 @@ impl Router {
     }
 
     fn tell(&self, turn: Turn) {
+        let (messages, bytes) = self.shared.sessions.retained.figures();
+        let metrics = &self.shared.metrics;
+        metrics.retained_messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        metrics.retained_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         for waiting in turn.entries.waiting {
             // Its connection may be gone.
             let _gone = waiting.send(()).is_err();
         }
         for released in turn.entries.released {
             released.link.release(released.packet_id);
+        }
+        for Completed { taken, link } in turn.completed {
+            taken.inbox.complete(taken.packet_id, taken.offset);
+            link.complete(taken.packet_id);
         }
         for (inbox, delivery) in turn.deliveries {
             let Some(link) = inbox.link() else { continue };
@@ -319,6 +432,13 @@ impl Router {
 }
 
 impl Turn {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.deliveries.is_empty()
+            && self.retained.is_empty()
+            && self.completed.is_empty()
+    }
+
     /// A copy for a client.
     fn give(&mut self, inbox: &Arc<Inbox>, mut delivery: Delivery) {
         if delivery.qos > 0 && inbox.is_kept() {

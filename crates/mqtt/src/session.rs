@@ -10,8 +10,8 @@ mod upward;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axle_app::{App, Content, Publisher};
-use axle_domain::{ApplicationName, DeviceId, Envelope, Kind, limit};
+use axle_app::{App, Publisher};
+use axle_domain::{DeviceId, Will, limit};
 use rustls_pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,7 @@ use crate::sessions::{Granted, Sessions, Wish};
 use crate::settings::Settings;
 use crate::takeovers::Takeovers;
 use crate::tls::DeviceTls;
+use crate::will;
 
 use downward::Downward;
 use pace::{BareCount, Effort};
@@ -53,15 +54,6 @@ impl Shared {
     pub(crate) fn believes(&self, chain: &[CertificateDer<'_>]) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.vouch(chain).is_ok())
     }
-}
-
-/// A will, kept until the connection ends.
-pub(crate) struct Will {
-    pub(crate) topic: Box<str>,
-    pub(crate) content_type: Box<str>,
-    pub(crate) payload: Box<[u8]>,
-    /// 0, 1 or 2.
-    pub(crate) qos: u8,
 }
 
 /// What follows from a packet.
@@ -164,7 +156,7 @@ pub(crate) struct Session {
     wants_reasons: bool,
     /// Whether its messages name it: it has asked not to hear itself.
     is_named: bool,
-    will: Option<Box<Will>>,
+    will: Option<Arc<Will>>,
     /// What it takes of the server, once it publishes.
     effort: Option<Box<Effort>>,
     bare: BareCount,
@@ -215,7 +207,7 @@ pub(crate) struct SessionOf {
     /// Topic aliases that the client takes.
     pub(crate) alias_max: u16,
     pub(crate) wants_reasons: bool,
-    pub(crate) will: Option<Box<Will>>,
+    pub(crate) will: Option<Arc<Will>>,
 }
 
 impl Session {
@@ -317,10 +309,23 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the place among the live connections back.
-    pub(crate) fn leave(&mut self) {
+    /// Gives the place among the live connections back, and sends the will or leaves it to wait
+    /// [MQTT-3.1.2-8], [MQTT-3.1.2-10].
+    pub(crate) fn leave(&mut self, end: End) {
+        let inbox = self.link.inbox.get().cloned();
+        let will = self.will.take();
+        if let (Some(inbox), Some(will), End::Goodbye) = (&inbox, &will, end) {
+            inbox.forget_will(will.connected_at);
+        }
         self.place = None;
         self.orphan_shared();
+        let (Some(inbox), Some(will)) = (inbox, will) else { return };
+        // A will with a delay waits with its session: it is sent when the time is over or the
+        // session ends, and not at all when the client comes back before.
+        let is_due = will.delay_seconds == 0 || inbox.is_ended() || !inbox.is_kept();
+        if end != End::Goodbye && is_due && will::send(&self.shared, &inbox, &will).is_err() {
+            self.shared.sessions.ledger.send(inbox, will);
+        }
     }
 
     /// Counts a publish that is refused here, for the law of the door.
@@ -342,39 +347,6 @@ impl Session {
     /// Messages since the connection began.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// Sends the will, if there is one and its device may still publish it [MQTT-3.1.2-8].
-    pub(crate) async fn send_will(&mut self) {
-        let Some(will) = self.will.take() else { return };
-        let app = Arc::clone(&self.shared.app);
-        if self.device().is_some_and(|device| app.registry.check(device).is_err()) {
-            return;
-        }
-        let is_gone =
-            |name: &ApplicationName| app.registry.find_application(name.as_str()).is_none();
-        if self.link.application.as_ref().is_some_and(is_gone) {
-            return;
-        }
-        let content = Content {
-            topic: &will.topic,
-            content_type: &will.content_type,
-            payload: &will.payload,
-            envelope: Envelope { qos: will.qos, ..Envelope::default() },
-            origin: if self.is_named { &self.link.client_id } else { "" },
-        };
-        for _ in 0..2 {
-            match app.ingest.publish(&self.publisher, &content) {
-                Err(error) if error.kind == Kind::Busy => {
-                    let wait = crate::goodbye::TIME_MAX;
-                    if tokio::time::timeout(wait, app.ingest.room()).await.is_err() {
-                        break;
-                    }
-                }
-                _ => return,
-            }
-        }
-        app.ingest.count_shed(1);
     }
 }
 

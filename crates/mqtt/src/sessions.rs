@@ -7,20 +7,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axle_app::Registry;
 use axle_domain::port::{DeviceLink, Receipt, SendError, StoredSessions};
 use axle_domain::{
-    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, Subscription, Timestamp, limit,
+    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, ReceivedPublish, Subscription,
+    Timestamp, Will, limit,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use crate::delivery::{Content, Delivery};
 use crate::inbox::Inbox;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owed};
 use crate::link::Link;
 use crate::packet::refusal::Refusal;
+use crate::retained::{Bounds, Retained};
 use crate::routes::{Member, Routes};
 use crate::session::Shared;
+use crate::will::Wills;
 
 /// How long [`DeviceLink::disconnect`] waits for a task that is busy with its last words.
 const DISCONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -36,6 +40,8 @@ pub struct Sessions {
     numbers: AtomicU64,
     routing: Mutex<Routing>,
     pub(crate) ledger: Ledger,
+    pub(crate) retained: Retained,
+    pub(crate) wills: Wills,
 }
 
 #[derive(Default)]
@@ -56,21 +62,36 @@ pub(crate) struct Routing {
 }
 
 /// What a client wants of its session.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Wish {
     /// Whether an earlier session is to be forgotten.
     pub(crate) is_clean: bool,
     /// Seconds that it is to last after its connection.
     pub(crate) expiry_seconds: u32,
+    pub(crate) will: Option<Arc<Will>>,
+}
+
+/// Which retained messages a subscription gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetainedWish {
+    /// All, however often it is made.
+    Always,
+    /// All, if it is a new one.
+    IfNew,
+    /// None.
+    Never,
 }
 
 /// What a client gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Granted {
     /// Whether it goes on with an earlier session.
     pub(crate) is_present: bool,
     /// Seconds that the session lasts after its connection.
     pub(crate) expiry_seconds: u32,
+    /// Told when it is stored what session there is now, where that is another one than before:
+    /// not before then the client may rely on it.
+    pub(crate) stored: Option<oneshot::Receiver<()>>,
 }
 
 impl Live {
@@ -120,12 +141,35 @@ impl Sessions {
     }
 
     /// Takes in the sessions that were kept over a restart.
-    pub(crate) fn load(&self, stored: StoredSessions, now: Timestamp) {
+    pub(crate) fn load(
+        &self,
+        stored: StoredSessions,
+        bounds: Bounds,
+        registry: &Registry,
+        now: Timestamp,
+    ) {
+        self.retained.load(bounds, stored.retained);
+        let mut received: BTreeMap<u64, Vec<ReceivedPublish>> = BTreeMap::new();
+        for publish in stored.received {
+            received.entry(publish.session).or_default().push(publish);
+        }
         let (mut live, mut routing) = (self.live(), self.routing());
         for (session, figures) in stored.sessions {
             self.numbers.fetch_max(session.number + 1, Ordering::Relaxed);
             let inbox = Inbox::load(session, figures, now);
+            if !is_known(registry, &inbox) {
+                self.ledger.end(inbox.number);
+                continue;
+            }
+            for publish in received.remove(&inbox.number).unwrap_or_default() {
+                inbox.receive(publish.packet_id, publish.offset);
+            }
+            self.wills.put(&inbox);
             for subscription in inbox.subscriptions() {
+                if subscription.retained_after.is_some() {
+                    let (inbox, subscription) = (Arc::clone(&inbox), Arc::clone(&subscription));
+                    self.ledger.owe(Owed { inbox, subscription });
+                }
                 if inbox.is_routed(&subscription) {
                     routing.routes.insert(Member { inbox: Arc::clone(&inbox), subscription });
                     routing.begin_at = Some(stored.through);
@@ -171,10 +215,12 @@ impl Sessions {
         let is_device = link.device.is_some();
         let kept = live.kept(is_device).remove(&link.client_id);
         // [MQTT-3.1.2-4]
+        let mut has_ended = false;
         let kept = kept.filter(|inbox| {
             let is_its_own = inbox.device == link.device && inbox.application == link.application;
             let goes_on = !wish.is_clean && is_its_own && !inbox.is_over(link.connected_at);
             if !goes_on {
+                has_ended = true;
                 self.end(inbox);
             }
             goes_on
@@ -185,16 +231,19 @@ impl Sessions {
             Inbox::new(number, link)
         });
         let expiry_seconds = if has_room || is_present { wish.expiry_seconds } else { 0 };
-        inbox.attach(link, expiry_seconds);
+        inbox.attach(link, expiry_seconds, wish.will);
         if is_present && inbox.has_rows() {
             link.expect_backlog();
         }
-        if expiry_seconds > 0 {
+        let is_kept = expiry_seconds > 0;
+        if is_kept {
             live.kept(is_device).insert(Arc::clone(&link.client_id), Arc::clone(&inbox));
             self.ledger.put(&inbox);
         }
+        let is_new = has_ended || (is_kept && !is_present);
+        let stored = is_new.then(|| self.ledger.wait());
         let _first = link.inbox.set(inbox).is_ok();
-        Ok(Granted { is_present, expiry_seconds })
+        Ok(Granted { is_present, expiry_seconds, stored })
     }
 
     /// Forgets a connection that has ended.
@@ -210,9 +259,14 @@ impl Sessions {
         {
             inbox.detach(now);
             if inbox.is_kept() {
+                self.wills.put(inbox);
                 self.ledger.put(inbox);
             } else {
-                live.kept(link.device.is_some()).remove(&link.client_id);
+                let kept = live.kept(link.device.is_some());
+                // A new session of the same client id may be there already.
+                if kept.get(&link.client_id).is_some_and(|it| it.number == inbox.number) {
+                    kept.remove(&link.client_id);
+                }
                 self.end(inbox);
             }
         }
@@ -221,7 +275,10 @@ impl Sessions {
     }
 
     /// Ends a session with all it has.
-    fn end(&self, inbox: &Inbox) {
+    fn end(&self, inbox: &Arc<Inbox>) {
+        if let Some(will) = inbox.end() {
+            self.ledger.send(Arc::clone(inbox), will);
+        }
         let mut routing = self.routing();
         for subscription in inbox.subscriptions() {
             routing.routes.remove(inbox.number, &subscription);
@@ -246,9 +303,30 @@ impl Sessions {
         }
     }
 
-    /// Whether any session outlives its connection.
-    pub(crate) fn has_kept(&self) -> bool {
-        self.live().kept_count() > 0
+    /// Ends the sessions at rest of who may not come back.
+    fn end_kept(&self, is_device: bool, is_theirs: impl Fn(&Inbox) -> bool) {
+        let mut live = self.live();
+        live.kept(is_device).retain(|_, inbox| {
+            let ends = is_theirs(inbox);
+            if ends {
+                // What is connected still ends with its connection.
+                inbox.put_expiry(0);
+                self.end(inbox);
+            }
+            !ends
+        });
+    }
+
+    /// The number of the next session; those up to `known` are taken.
+    pub(crate) fn skip_numbers(&self, known: u64) {
+        self.numbers.fetch_max(known + 1, Ordering::Relaxed);
+    }
+
+    /// A session that outlives its connection, by its number. Looks at all of them.
+    pub(crate) fn kept_by_number(&self) -> BTreeMap<u64, Arc<Inbox>> {
+        let live = self.live();
+        let kept = live.kept.iter().flat_map(BTreeMap::values);
+        kept.map(|inbox| (inbox.number, Arc::clone(inbox))).collect()
     }
 
     /// The connections that have come with a certificate.
@@ -268,17 +346,40 @@ impl Sessions {
     }
 
     /// Adds or replaces a subscription; says whether there was one, or `None` without room.
-    pub(crate) fn subscribe(&self, inbox: &Arc<Inbox>, subscription: Subscription) -> Option<bool> {
+    pub(crate) fn subscribe(
+        &self,
+        inbox: &Arc<Inbox>,
+        mut subscription: Subscription,
+        retained: RetainedWish,
+    ) -> Option<bool> {
+        let is_routed = inbox.is_routed(&subscription);
+        let was_there = inbox.subscriptions().iter().any(|it| it.filter == subscription.filter);
+        // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]; a share of the messages is none of the old ones.
+        let is_owed = is_routed
+            && subscription.share().is_none()
+            && match retained {
+                RetainedWish::Always => true,
+                RetainedWish::IfNew => !was_there,
+                RetainedWish::Never => false,
+            };
+        subscription.retained_after = is_owed.then(Box::default);
         let subscription = Arc::new(subscription);
-        let was_there = inbox.subscribe(Arc::clone(&subscription))?;
-        if inbox.is_routed(&subscription) {
+        inbox.subscribe(Arc::clone(&subscription))?;
+        inbox.put_owed(&subscription.filter, is_owed.then_some(""));
+        if is_routed {
             let mut routing = self.routing();
-            if routing.routes.is_empty() {
-                routing.begin_at = Some(subscription.since);
+            if routing.routes.is_empty() || routing.begin_at.is_some() {
+                let begin_at = routing.begin_at.unwrap_or(subscription.since);
+                routing.begin_at = Some(begin_at.min(subscription.since));
             }
-            routing.routes.insert(Member { inbox: Arc::clone(inbox), subscription });
+            let member =
+                Member { inbox: Arc::clone(inbox), subscription: Arc::clone(&subscription) };
+            routing.routes.insert(member);
             drop(routing);
-            self.ledger.news.notify_one();
+            self.ledger.wake();
+        }
+        if is_owed {
+            self.ledger.owe(Owed { inbox: Arc::clone(inbox), subscription });
         }
         Some(was_there)
     }
@@ -288,6 +389,15 @@ impl Sessions {
         let Some(subscription) = inbox.unsubscribe(filter) else { return false };
         self.routing().routes.remove(inbox.number, &subscription);
         true
+    }
+}
+
+/// Whether whose session it is may still come back.
+fn is_known(registry: &Registry, inbox: &Inbox) -> bool {
+    match (&inbox.device, &inbox.application) {
+        (Some(device), _) => registry.check(device).is_ok(),
+        (None, Some(name)) => registry.find_application(name.as_str()).is_some(),
+        (None, None) => true,
     }
 }
 
@@ -354,6 +464,7 @@ impl DeviceLink for Sessions {
                 departed.await;
             }
         };
+        self.end_kept(true, |inbox| inbox.device.as_ref() == Some(device));
         // A closed link takes nothing any more, also where its task is slow to leave.
         if tokio::time::timeout(DISCONNECT_TIME_MAX, wait).await.is_err() {
             tracing::warn!(device.id = %device, "a connection was slow to end");
@@ -371,6 +482,8 @@ impl DeviceLink for Sessions {
         let live = self.live();
         let of_application = live.tools.values().filter(|it| it.application.as_ref() == Some(name));
         of_application.for_each(|link| link.close(Refusal::ADMINISTRATIVE));
+        drop(live);
+        self.end_kept(false, |inbox| inbox.application.as_ref() == Some(name));
     }
 
     fn connection_count(&self) -> usize {

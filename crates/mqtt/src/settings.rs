@@ -32,6 +32,11 @@ pub struct Settings {
     /// Publishes of one connection a second; beyond, it is read more slowly. 0: as the log takes
     /// them.
     pub publishes_per_second_max: u32,
+    /// Most retained messages; one for a new topic is refused then.
+    pub retained_messages_max: usize,
+    /// Most bytes of retained messages, topics and properties included. They are kept in memory
+    /// too.
+    pub retained_bytes_max: usize,
     /// Addresses of load balancers that say by the PROXY protocol for whom they speak; they must,
     /// and nobody else is believed.
     pub trusted_proxies: Vec<IpAddr>,
@@ -65,6 +70,8 @@ impl Default for Settings {
             takeovers_per_minute_max: 5,
             stall_time_max: Duration::from_secs(60),
             publishes_per_second_max: 0,
+            retained_messages_max: axle_domain::limit::RETAINED_MESSAGES_MAX,
+            retained_bytes_max: axle_domain::limit::RETAINED_BYTES_MAX,
             trusted_proxies: Vec::new(),
             is_insecure_allowed: false,
         }

@@ -1,12 +1,17 @@
 //! MQTT sessions that outlive their connection, and their queues.
 
+mod retained;
+mod will;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use axle_domain::port::{
     ClientSessionStore, QueueFigures, SessionChanges, SessionsCommitted, StoredSessions,
 };
-use axle_domain::{ClientSession, Error, Offset, QueuedMessage, Subscription, Timestamp};
+use axle_domain::{
+    ClientSession, Error, Offset, QueuedMessage, ReceivedPublish, Subscription, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteState;
@@ -19,6 +24,7 @@ impl ClientSessionStore for SqliteState {
     async fn load_client_sessions(&self) -> Result<StoredSessions, Error> {
         self.read(|connection| {
             let mut subscriptions = read_subscriptions(connection)?;
+            let mut wills = will::list(connection)?;
             let mut statement = connection.prepare(
                 "SELECT number, client_id, owner, expiry_seconds, left_at, sent_through,
                    (SELECT count(*) FROM client_queue WHERE session = number),
@@ -30,6 +36,7 @@ impl ClientSessionStore for SqliteState {
             let sessions = statement.query_and_then([], |row| {
                 let mut session = session(row)?;
                 session.subscriptions = subscriptions.remove(&session.number).unwrap_or_default();
+                session.will = wills.remove(&session.number);
                 let figures = QueueFigures {
                     rows: number(row, 6)?,
                     bytes: number(row, 7)?,
@@ -38,20 +45,20 @@ impl ClientSessionStore for SqliteState {
                 Ok((session, figures))
             })?;
             let sessions = sessions.collect::<Result<_, Failure>>()?;
-            Ok(StoredSessions { through: through(connection)?, sessions })
+            Ok(StoredSessions {
+                through: through(connection)?,
+                sessions,
+                received: read_received(connection)?,
+                retained: retained::list(connection)?,
+            })
         })
         .await
     }
 
-    async fn oldest_needed(&self) -> Result<Option<Offset>, Error> {
+    async fn oldest_needed(&self) -> Result<Offset, Error> {
         self.read(|connection| {
-            let is_kept: bool = connection.query_row(
-                "SELECT EXISTS (SELECT 1 FROM client_session)",
-                [],
-                |row| row.get(0),
-            )?;
             let routed = through(connection)?;
-            Ok(is_kept.then_some(oldest(connection)?.map_or(routed, |it| it.min(routed))))
+            Ok(oldest(connection)?.map_or(routed, |it| it.min(routed)))
         })
         .await
     }
@@ -99,6 +106,9 @@ fn commit(connection: &Connection, changes: &SessionChanges) -> Result<SessionsC
     for key in &changes.released {
         release.execute([stored(key.0), stored(key.1)])?;
     }
+    put_received(connection, &changes.received)?;
+    complete(connection, &changes.completed)?;
+    retained::put(connection, &changes.retained)?;
     let settled = settle(connection, &changes.settled)?;
     let dropped = drop_excess(connection, &changes.excess)?;
     if let Some(through) = changes.through {
@@ -129,8 +139,9 @@ fn put_session(connection: &Connection, session: &ClientSession) -> Result<(), F
     connection
         .prepare_cached("DELETE FROM client_subscription WHERE session = ?1")?
         .execute([stored(session.number)])?;
+    will::put(connection, session)?;
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO client_subscription VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO client_subscription VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for subscription in &session.subscriptions {
         insert.execute(params![
@@ -141,6 +152,7 @@ fn put_session(connection: &Connection, session: &ClientSession) -> Result<(), F
             subscription.is_no_local,
             subscription.is_retain_as_published,
             stored(subscription.since.0),
+            subscription.retained_after,
         ])?;
     }
     Ok(())
@@ -168,6 +180,38 @@ fn put_rows(connection: &Connection, rows: &[QueuedMessage]) -> Result<(), Failu
         ])?;
     }
     Ok(())
+}
+
+fn put_received(connection: &Connection, received: &[ReceivedPublish]) -> Result<(), Failure> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO client_received
+         SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM client_session WHERE number = ?1)",
+    )?;
+    for it in received {
+        insert.execute(params![stored(it.session), it.packet_id, stored(it.offset.0)])?;
+    }
+    Ok(())
+}
+
+fn complete(connection: &Connection, completed: &[ReceivedPublish]) -> Result<(), Failure> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM client_received WHERE session = ?1 AND packet_id = ?2 AND log_offset = ?3",
+    )?;
+    for it in completed {
+        delete.execute(params![stored(it.session), it.packet_id, stored(it.offset.0)])?;
+    }
+    Ok(())
+}
+
+fn read_received(connection: &Connection) -> Result<Vec<ReceivedPublish>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT session, packet_id, log_offset FROM client_received ORDER BY session, packet_id",
+    )?;
+    let received = statement.query_and_then([], |row| {
+        let (session, offset) = (number(row, 0)?, Offset(number(row, 2)?));
+        Ok(ReceivedPublish { session, packet_id: row.get(1)?, offset })
+    })?;
+    received.collect()
 }
 
 fn settle(
@@ -236,7 +280,8 @@ fn read_subscriptions(
     connection: &Connection,
 ) -> Result<BTreeMap<u64, Vec<Subscription>>, Failure> {
     let mut statement = connection.prepare(
-        "SELECT session, filter, qos, identifier, is_no_local, is_retain_as_published, since
+        "SELECT session, filter, qos, identifier, is_no_local, is_retain_as_published, since,
+           retained_after
          FROM client_subscription ORDER BY session, filter",
     )?;
     let mut rows = statement.query([])?;
@@ -249,6 +294,7 @@ fn read_subscriptions(
             is_no_local: row.get(4)?,
             is_retain_as_published: row.get(5)?,
             since: Offset(number(row, 6)?),
+            retained_after: row.get(7)?,
         });
     }
     Ok(subscriptions)
@@ -263,6 +309,7 @@ fn session(row: &Row<'_>) -> Result<ClientSession, Failure> {
         left_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
         sent_through: number(row, 5)?,
         subscriptions: Vec::new(),
+        will: None,
     })
 }
 

@@ -27,7 +27,7 @@ use axle_domain::{
 #[derive(Debug, Default)]
 pub struct MemoryState(Mutex<Contents>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Contents {
     devices: BTreeMap<DeviceId, Device>,
     certificates: BTreeMap<Fingerprint, Certificate>,
@@ -53,6 +53,12 @@ impl MemoryState {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What a crash at this moment leaves: everything that was committed.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self(Mutex::new(self.contents().clone()))
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {

@@ -155,6 +155,8 @@ impl World {
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
         let app = Arc::new(app.await.unwrap());
+        // No gateway here whose sessions could need the log.
+        app.consumers.put_sessions(None);
         let (stop, stopped) = watch::channel(false);
         let running = Arc::clone(&app);
         let projector = tokio::spawn(async move { running.projector.run(stopped).await });

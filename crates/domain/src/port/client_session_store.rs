@@ -1,8 +1,8 @@
-//! MQTT sessions at rest, and the queues of those that are away.
+//! MQTT sessions at rest, the queues of those that are away, and retained messages.
 
 use async_trait::async_trait;
 
-use crate::{ClientSession, Error, Offset, QueuedMessage};
+use crate::{ClientSession, Error, Offset, QueuedMessage, ReceivedPublish, RetainedMessage};
 
 /// What the store knows when the gateway starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub struct StoredSessions {
     pub through: Offset,
     /// Every session and its queue.
     pub sessions: Vec<(ClientSession, QueueFigures)>,
+    /// Publishes at QoS 2 before `through` that their sessions have not released.
+    pub received: Vec<ReceivedPublish>,
+    /// What is retained as of `through`, by topic.
+    pub retained: Vec<RetainedMessage>,
 }
 
 /// How long a queue is.
@@ -41,6 +45,12 @@ pub struct SessionChanges {
     pub settled: Vec<(u64, u64)>,
     /// Queues that grow too long: the oldest go until so many rows and so many bytes are gone.
     pub excess: Vec<(u64, QueueFigures)>,
+    /// Publishes at QoS 2 that sessions have not released.
+    pub received: Vec<ReceivedPublish>,
+    /// Those that they have released.
+    pub completed: Vec<ReceivedPublish>,
+    /// Retained messages in their order; one without payload takes its topic's away.
+    pub retained: Vec<RetainedMessage>,
 }
 
 impl SessionChanges {
@@ -62,22 +72,24 @@ pub struct SessionsCommitted {
     pub oldest: Option<Offset>,
 }
 
-/// Where MQTT sessions are kept that outlive their connection. A projection of the log with a
-/// position of its own, and what clients asked for beside it.
+/// Where MQTT sessions are kept that outlive their connection, and retained messages. A projection
+/// of the log with a position of its own, and what clients asked for beside it.
 ///
 /// 1. *One transaction.* `commit` makes all of it durable, or nothing; ended sessions go first,
-///    then sessions are put, then queues grow, then they shrink.
+///    then sessions are put, then queues and unreleased publishes grow, then they shrink.
 /// 2. *No loose rows.* A row of a session that is not there is passed over; what a session had
 ///    ends with it.
-/// 3. *Once.* A row of a known session and sequence changes nothing.
+/// 3. *Once.* A row of a known session and sequence changes nothing. A packet id stands for the
+///    newest of its messages, and a completed publish takes away itself alone.
 /// 4. *Order.* `list_queued` returns rows by their sequence.
+/// 5. *One a topic.* The last retained message of a topic counts; an empty one leaves none.
 #[async_trait]
 pub trait ClientSessionStore: Send + Sync {
     /// All sessions.
     async fn load_client_sessions(&self) -> Result<StoredSessions, Error>;
 
-    /// The oldest record that some queue still needs; `None` where no session is kept.
-    async fn oldest_needed(&self) -> Result<Option<Offset>, Error>;
+    /// The oldest record that some queue still needs, or that no commit has covered yet.
+    async fn oldest_needed(&self) -> Result<Offset, Error>;
 
     /// Applies changes.
     async fn commit_client_sessions(

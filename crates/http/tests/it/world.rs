@@ -279,6 +279,8 @@ impl World {
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
         });
         let app = Arc::new(app.await.unwrap());
+        // No gateway here whose sessions could need the log.
+        app.consumers.put_sessions(None);
         for id in ["b-1", "b-2"] {
             let new = NewDevice { id: device(id), name: String::new(), kind: "bike".to_owned() };
             app.devices.register(new).await.unwrap();

@@ -46,6 +46,10 @@ pub(crate) struct WillRead<'a> {
     pub(crate) qos: u8,
     /// Whether it is to be kept.
     pub(crate) is_retained: bool,
+    /// Seconds that it waits after the end of the connection.
+    pub(crate) delay_seconds: u32,
+    /// Its properties as they stand there.
+    pub(crate) properties: &'a [u8],
 }
 
 /// A refused CONNECT and the version to answer in, where there is one.
@@ -181,9 +185,11 @@ fn read_will<'a>(
     flags: u8,
     version: Version,
 ) -> Result<WillRead<'a>, Refusal> {
-    let (mut content_type, mut is_text) = ("", false);
+    let (mut content_type, mut is_text, mut delay_seconds) = ("", false, 0);
+    let mut raw: &[u8] = &[];
     if version == Version::V5 {
-        let mut properties = Properties::take(reader)?;
+        raw = Properties::take_raw(reader)?;
+        let mut properties = Properties::of(raw);
         while let Some((id, value)) = properties.next()? {
             match (id, value) {
                 (property::CONTENT_TYPE, Value::Text(text)) => content_type = text,
@@ -191,13 +197,8 @@ fn read_will<'a>(
                 (property::RESPONSE_TOPIC, Value::Text(topic)) => {
                     check_name(topic.as_bytes())?;
                 }
-                (
-                    property::WILL_DELAY
-                    | property::MESSAGE_EXPIRY
-                    | property::CORRELATION_DATA
-                    | property::USER,
-                    _,
-                ) => {}
+                (property::WILL_DELAY, Value::Number(seconds)) => delay_seconds = seconds,
+                (property::MESSAGE_EXPIRY | property::CORRELATION_DATA | property::USER, _) => {}
                 _ => return Err(Refusal::PROPERTY),
             }
         }
@@ -208,7 +209,8 @@ fn read_will<'a>(
         return Err(Refusal::PAYLOAD_FORMAT);
     }
     let (qos, is_retained) = ((flags >> 3) & 0x03, flags & WILL_RETAIN != 0);
-    Ok(WillRead { topic, content_type, payload, qos, is_retained })
+    let properties = raw;
+    Ok(WillRead { topic, content_type, payload, qos, is_retained, delay_seconds, properties })
 }
 
 #[cfg(test)]

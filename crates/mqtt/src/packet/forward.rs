@@ -57,6 +57,11 @@ pub(crate) fn aged(properties: &[u8], waited: u64) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(aged))
 }
 
+/// The message expiry interval in seconds, if there is one.
+pub(crate) fn expiry(properties: &[u8]) -> Option<u32> {
+    Some(find_expiry(properties)?.0)
+}
+
 /// The message expiry interval, and where its four bytes stand.
 fn find_expiry(properties: &[u8]) -> Option<(u32, usize)> {
     let mut all = Properties::of(properties);

@@ -57,7 +57,7 @@ refusals! {
     TOPIC = 0x90, "topic", "a topic name has 1 to 256 bytes and no +, # or U+0000";
     TOPIC_DEEP = 0x90, "topic_too_deep", "a topic name has at most 16 levels";
     ALIAS = 0x94, "topic_alias", "the topic alias is 0, above the maximum or not known";
-    RETAIN = 0x9a, "retain", "retained messages are not supported";
+    RETAINED_FULL = 0x97, "retained_full", "no more retained messages: clear some with an empty one";
     RECEIVE_MAXIMUM = 0x93, "receive_maximum", "more publishes in flight than the Receive Maximum";
     PAYLOAD_FORMAT = 0x99, "payload_format", "the payload is not UTF-8 as its format indicator says";
     EXPIRY_RAISED = 0x82, "expiry_raised", "a session expiry of 0 cannot be raised at the end";

@@ -45,7 +45,6 @@ pub(crate) fn put_connack_welcome(out: &mut Vec<u8>, version: Version, welcome: 
         properties.extend_from_slice(&seconds.to_be_bytes());
     }
     put_number(&mut properties, property::RECEIVE_MAXIMUM, welcome.receive_max);
-    properties.extend_from_slice(&[property::RETAIN_AVAILABLE, 0]);
     properties.push(property::MAXIMUM_PACKET_SIZE);
     properties.extend_from_slice(&welcome.packet_bytes_max.to_be_bytes());
     if let Some(client_id) = welcome.assigned_client_id {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axle_domain::{Error, Kind, limit};
 use tokio::sync::oneshot;
 
+use super::received::PUBCOMP;
 use super::{End, Session, Shared};
 use crate::delivery::{Content, Delivery};
 use crate::inbox::{Inbox, QUEUED_PACKET_ID_MAX, packet_id};
@@ -236,9 +237,15 @@ impl Session {
                 write::put_ack(out, write::PUBREL, packet_id, 0);
             }
         }
+        for packet_id in self.link.take_completed() {
+            write::put_ack(out, PUBCOMP, packet_id, 0);
+        }
         while self.down.has_window() && out.len() < UNSENT_BYTES_MAX {
             let Some(delivery) = self.link.take_delivery() else {
                 self.down.has_queue = false;
+                if self.link.take_awaited() {
+                    self.shared.sessions.ledger.wake();
+                }
                 self.load_backlog();
                 break;
             };
@@ -389,13 +396,18 @@ async fn read_backlog(
             read => read.unwrap_or_default(),
         };
         let record = read.into_iter().next().filter(|record| record.offset == row.offset);
-        let Some(record) = record else {
-            // Only damage takes away what a queue still needs.
+        let content = match record {
+            Some(record) => Some(Content::of(&record)),
+            // What was retained may be older than what is left of the log.
+            None => shared.sessions.retained.at(row.offset),
+        };
+        let Some(content) = content else {
+            // Only damage takes away what a queue still needs, or a newer message of the topic.
             shared.metrics.count_dropped("unreadable", 1);
             shared.sessions.ledger.settle(inbox, row.sequence);
             continue;
         };
-        let mut delivery = Delivery::new(&Content::of(&record), row.qos, row.identifiers);
+        let mut delivery = Delivery::new(&content, row.qos, row.identifiers);
         delivery.sequence = Some(row.sequence);
         delivery.is_retained = row.is_retained;
         delivery.is_released = row.is_released;

@@ -1,7 +1,12 @@
 //! Publishes at QoS 2 from a client: each is stored once, however often it is sent before the
-//! client has released its packet id.
+//! client has released its packet id, over whatever connections and restarts of the server its
+//! session lasts.
+
+use std::sync::Arc;
 
 use super::Session;
+use crate::inbox::{Known, Release};
+use crate::ledger::{Completed, Taken};
 use crate::packet::Version;
 use crate::packet::publish;
 use crate::packet::refusal::Refusal;
@@ -10,11 +15,12 @@ use crate::packet::write;
 /// First byte of PUBREC.
 pub(super) const PUBREC: u8 = 0x50;
 /// First byte of PUBCOMP.
-const PUBCOMP: u8 = 0x70;
+pub(super) const PUBCOMP: u8 = 0x70;
 const PACKET_ID_NOT_FOUND: u8 = 0x92;
 
-/// The packet ids of messages that were taken and not released yet. There are no more than packet
-/// ids; MQTT 5 clients keep to the Receive Maximum.
+/// The packet ids of messages that came by this connection and were not released yet: those that
+/// count for the Receive Maximum. Which message each stands for is known to the session
+/// ([`crate::inbox::Inbox::known`]).
 #[derive(Debug, Default)]
 pub(super) struct Received {
     /// Of most connections nothing: in a box, since every idle one keeps room for it.
@@ -26,10 +32,6 @@ pub(super) struct Received {
 struct Ids(Vec<u16>);
 
 impl Received {
-    pub(super) fn contains(&self, packet_id: u16) -> bool {
-        self.ids.as_ref().is_some_and(|ids| ids.0.binary_search(&packet_id).is_ok())
-    }
-
     pub(super) fn count(&self) -> usize {
         self.ids.as_ref().map_or(0, |ids| ids.0.len())
     }
@@ -59,13 +61,33 @@ impl Session {
     pub(super) fn handle_pubrel(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         let version = self.version();
         let (packet_id, _) = publish::read_completion(body, version)?;
-        if self.has_pending_id(packet_id) {
+        let Some(inbox) = self.link.inbox.get().cloned() else { return Err(Refusal::PROTOCOL) };
+        let is_safe = match inbox.known(packet_id) {
+            Known::Received(offset) => self.shared.app.ingest.is_durable(offset),
+            Known::New | Known::Released => true,
+        };
+        if !is_safe || self.has_pending_id(packet_id) {
             // Before our PUBREC there is nothing to release, and the message is not safe yet.
             return Err(Refusal::PROTOCOL);
         }
-        let is_known = self.received.remove(packet_id);
-        // 3.1.1 cannot be told, and goes on sending PUBREL until it has its PUBCOMP.
-        let code = if is_known || version == Version::V3 { 0 } else { PACKET_ID_NOT_FOUND };
+        self.received.remove(packet_id);
+        let code = match inbox.release(packet_id, self.link.id) {
+            Release::UnderWay => return Ok(()),
+            // Not before it is written down: else a new message of this packet id could be taken
+            // for the old one after a crash.
+            Release::Begins(offset) if inbox.is_kept() => {
+                let (link, taken) = (Arc::clone(&self.link), Taken { inbox, packet_id, offset });
+                self.shared.sessions.ledger.complete(Completed { taken, link });
+                return Ok(());
+            }
+            Release::Begins(offset) => {
+                inbox.complete(packet_id, offset);
+                0
+            }
+            // 3.1.1 cannot be told, and goes on sending PUBREL until it has its PUBCOMP.
+            Release::Unknown if version == Version::V3 => 0,
+            Release::Unknown => PACKET_ID_NOT_FOUND,
+        };
         write::put_ack(out, PUBCOMP, packet_id, code);
         Ok(())
     }
@@ -82,8 +104,7 @@ mod tests {
             received.insert(id);
         }
         assert_eq!(received.ids.as_ref().unwrap().0, [1, 7, u16::MAX]);
-        assert!(received.contains(7) && received.remove(7));
-        assert!(!received.contains(7) && !received.remove(7));
+        assert!(received.remove(7) && !received.remove(7));
         assert_eq!(received.count(), 2);
         assert!(received.remove(1) && received.remove(u16::MAX));
         assert!(received.ids.is_none(), "an idle connection keeps nothing");

@@ -15,6 +15,7 @@ use crate::packet::refusal::Refusal;
 use crate::packet::subscribe::{Subscribe, Unsubscribe, Wish};
 use crate::packet::topic::{FilterError, Form, check_filter};
 use crate::packet::write;
+use crate::sessions::RetainedWish;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 const FILTER_INVALID: u8 = 0x8f;
@@ -153,8 +154,14 @@ impl Session {
             is_no_local: wish.is_no_local,
             is_retain_as_published: wish.is_retain_as_published,
             since: self.shared.app.ports.log.bounds().durable,
+            retained_after: None,
         };
-        match self.shared.sessions.subscribe(inbox, subscription) {
+        let retained = match wish.retain_handling {
+            0 => RetainedWish::Always,
+            1 => RetainedWish::IfNew,
+            _ => RetainedWish::Never,
+        };
+        match self.shared.sessions.subscribe(inbox, subscription, retained) {
             None => Ok(Err(QUOTA_EXCEEDED)),
             Some(_was_there) => Ok(Ok(wish.qos)),
         }

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 use super::pace::Effort;
 use super::received::PUBREC;
 use super::{End, Flow, PENDING_ENTRIES_MAX, Session, TOPIC_ALIAS_MAX, Wait};
+use crate::delivery::ITEM_BYTES;
+use crate::inbox::Known;
+use crate::ledger::Taken;
+use crate::origin::{Mark, Origin};
 use crate::packet::Version;
 use crate::packet::forward;
 use crate::packet::header::Header;
@@ -38,6 +42,8 @@ pub(crate) struct Pending {
 enum Refused {
     NotAuthorized,
     PayloadFormat,
+    RetainedFull,
+    PacketIdInUse,
 }
 
 impl Refused {
@@ -47,6 +53,8 @@ impl Refused {
                 (0x87, "a device publishes to t/, e/ and c/{command}/r of v1/d/{its own id}/ only")
             }
             Self::PayloadFormat => (Refusal::PAYLOAD_FORMAT.code, Refusal::PAYLOAD_FORMAT.text),
+            Self::RetainedFull => (Refusal::RETAINED_FULL.code, Refusal::RETAINED_FULL.text),
+            Self::PacketIdInUse => (0x91, "wait for PUBCOMP before the packet id is used anew"),
         }
     }
 }
@@ -62,7 +70,6 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Flow, End> {
         let publish = publish::read(header, body, self.version())?;
-        self.check_promises(&publish)?;
         if publish.qos > 0 && self.is_window_full(&publish) {
             // [MQTT-3.3.4-9]; 3.1.1 knows no Receive Maximum and waits.
             return match self.version() {
@@ -127,20 +134,16 @@ impl Session {
     /// has released them; of 3.1.1, which was told no number, only those that wait for the log.
     fn is_window_full(&self, publish: &Publish<'_>) -> bool {
         let released_last = match self.version() {
-            Version::V5 if self.received.contains(publish.packet_id) => return false,
+            Version::V5 if publish.qos == 2 && self.known(publish) != Known::New => return false,
             Version::V5 => self.received.count(),
             Version::V3 => 0,
         };
         usize::from(self.unacknowledged) + released_last >= limit::PENDING_PUBLISHES_MAX
     }
 
-    /// What CONNACK said that we do not do.
-    fn check_promises(&self, publish: &Publish<'_>) -> Result<(), Refusal> {
-        // [MQTT-3.2.2-14]; to 3.1.1 nothing was said, and its message counts all the same.
-        if publish.is_retained && self.version() == Version::V5 {
-            return Err(Refusal::RETAIN);
-        }
-        Ok(())
+    /// What the session knows of the packet id of a publish at QoS 2.
+    fn known(&self, publish: &Publish<'_>) -> Known {
+        self.link.inbox.get().map_or(Known::New, |inbox| inbox.known(publish.packet_id))
     }
 
     /// The topic that an alias stands for, taken out of its slot.
@@ -164,28 +167,36 @@ impl Session {
 
     fn take_publish(&mut self, publish: &Publish<'_>, out: &mut Vec<u8>) -> Result<Flow, End> {
         // [MQTT-4.3.3-10]: whatever it says now, it was taken already.
-        if publish.qos == 2 && self.received.contains(publish.packet_id) {
-            self.published += 1;
-            self.acknowledge_in_turn(publish, None, None, out);
-            return Ok(Flow::Next);
+        if publish.qos == 2 {
+            match self.known(publish) {
+                Known::New => {}
+                Known::Received(offset) => {
+                    self.published += 1;
+                    self.received.insert(publish.packet_id);
+                    self.acknowledge_in_turn(publish, None, Some(offset), out);
+                    return Ok(Flow::Next);
+                }
+                // [MQTT-4.3.3-6]: it was released, and the client has to wait for our PUBCOMP.
+                Known::Released if self.version() == Version::V3 => {
+                    self.published += 1;
+                    self.acknowledge_in_turn(publish, None, None, out);
+                    return Ok(Flow::Next);
+                }
+                Known::Released => {
+                    self.published += 1;
+                    return Ok(self.refuse(publish, Refused::PacketIdInUse, out));
+                }
+            }
         }
         // [MQTT-3.3.2-4]
         if publish.is_text && std::str::from_utf8(publish.payload).is_err() {
             return Ok(self.refuse(publish, Refused::PayloadFormat, out));
         }
-        let kept = if publish.has_kept { forward::kept(publish.properties) } else { Vec::new() };
-        let content = Content {
-            topic: publish.topic,
-            content_type: publish.content_type,
-            payload: publish.payload,
-            envelope: Envelope {
-                qos: publish.qos,
-                is_retained: publish.is_retained,
-                properties: &kept,
-            },
-            origin: if self.is_named { &self.link.client_id } else { "" },
-        };
-        let sent = self.shared.app.ingest.publish(&self.publisher, &content);
+        if self.lacks_room(publish) {
+            self.published += 1;
+            return Ok(self.refuse(publish, Refused::RetainedFull, out));
+        }
+        let sent = self.append(publish);
         let offset = match sent {
             Ok(offset) => offset,
             Err(error) => return self.not_taken(publish, &error, out),
@@ -203,6 +214,62 @@ impl Session {
             self.pending.push_back(Pending { offset, packet_id, qos, refusal: None });
         }
         Ok(Flow::Next)
+    }
+
+    /// Whether it asks to be retained, can be told, and there is no room for it.
+    fn lacks_room(&self, publish: &Publish<'_>) -> bool {
+        let bytes = publish.topic.len() + publish.payload.len() + publish.properties.len();
+        publish.is_retained
+            && publish.qos > 0
+            && self.version() == Version::V5
+            && !publish.payload.is_empty()
+            && !self.shared.sessions.retained.has_room(publish.topic, bytes + ITEM_BYTES)
+    }
+
+    /// Appends a publish to the log, with what makes it the same when it comes again.
+    fn append(&self, publish: &Publish<'_>) -> Result<Offset, Error> {
+        let kept = if publish.has_kept { forward::kept(publish.properties) } else { Vec::new() };
+        let inbox = self.link.inbox.get().filter(|_| publish.qos == 2);
+        let stored = inbox.filter(|inbox| inbox.is_kept());
+        let mark = stored
+            .map(|inbox| Mark::Received { session: inbox.number, packet_id: publish.packet_id });
+        let is_named = self.is_named || publish.is_retained || mark.is_some();
+        let client_id = if is_named { &*self.link.client_id } else { "" };
+        let marked = mark.map(|_| Origin { client_id, mark }.to_text());
+        let content = Content {
+            topic: publish.topic,
+            content_type: publish.content_type,
+            payload: publish.payload,
+            envelope: Envelope {
+                qos: publish.qos,
+                is_retained: publish.is_retained,
+                properties: &kept,
+            },
+            origin: marked.as_deref().unwrap_or(client_id),
+        };
+        let ingest = &self.shared.app.ingest;
+        if !publish.is_retained && inbox.is_none() {
+            return ingest.publish(&self.publisher, &content);
+        }
+        let ledger = &self.shared.sessions.ledger;
+        let offset = ledger.note(|entries| {
+            let offset = ingest.publish(&self.publisher, &content)?;
+            let packet_id = publish.packet_id;
+            if let Some(inbox) = inbox {
+                inbox.receive(packet_id, offset);
+            }
+            if let Some(inbox) = stored.cloned() {
+                entries.notes.taken.push(Taken { inbox, packet_id, offset });
+            }
+            if publish.is_retained {
+                entries.notes.retained.push(offset);
+            }
+            Ok::<_, Error>(offset)
+        })?;
+        if publish.is_retained {
+            ledger.wake();
+        }
+        Ok(offset)
     }
 
     fn not_taken(
@@ -248,20 +315,21 @@ impl Session {
         Flow::Next
     }
 
-    /// Acknowledges a publish that is no new record, after the publishes before it: one that came
-    /// again is safe when they are, a refusal when it is counted.
+    /// Acknowledges a publish that is no new record, after the publishes before it, and not before
+    /// the record is safe that it is a repetition of, or that counts its refusal.
     fn acknowledge_in_turn(
         &mut self,
         publish: &Publish<'_>,
         refusal: Option<Refused>,
-        counted: Option<Offset>,
+        after: Option<Offset>,
         out: &mut Vec<u8>,
     ) {
         let (packet_id, qos) = (publish.packet_id, publish.qos);
-        let offset = counted.or_else(|| self.pending.back().map(|pending| pending.offset));
-        let last = offset.unwrap_or_default();
-        let pending = Pending { offset: last, packet_id, qos, refusal };
-        if offset.is_none() {
+        let after = after.filter(|offset| !self.shared.app.ingest.is_durable(*offset));
+        let last = self.pending.back().map(|pending| pending.offset).max(after);
+        let offset = last.unwrap_or_default();
+        let pending = Pending { offset, packet_id, qos, refusal };
+        if last.is_none() {
             self.release(pending, out);
         } else {
             self.pending.push_back(pending);

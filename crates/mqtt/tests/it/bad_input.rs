@@ -288,7 +288,6 @@ fn after_connect() -> Vec<Case> {
         ),
         ("M21 payload format 2", V5, publish_v5(b"a", b"\x01\x02"), said(0x82), "property"),
         ("M23 AUTH", V5, b"\xf0\x00".to_vec(), said(0x82), "protocol"),
-        ("M25 retained", V5, packet(0x33, b"\x00\x01a\x00\x01\x00"), said(0x9a), "retain"),
         ("M26 129 KiB", V5, packet(0x30, &[0; 129 * 1024]), said(0x95), "packet_large"),
         (
             "M28 expiry raised",

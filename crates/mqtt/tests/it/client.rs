@@ -144,6 +144,27 @@ impl Client {
         }
     }
 
+    /// Publishes what it is given and waits until that is acknowledged whole.
+    pub(crate) async fn publish_whole(&mut self, publish: Publish) {
+        let (qos, id) = (publish.qos, publish.packet_id.map_or(0, NonZeroU16::get));
+        let publish = Box::new(publish);
+        if self.is_v5 {
+            self.send_v5(v5::Packet::Publish(publish)).await;
+        } else {
+            self.send_v3(v3::Packet::Publish(publish)).await;
+        }
+        let [high, low] = id.to_be_bytes();
+        match qos {
+            QoS::AtMostOnce => self.ping().await,
+            QoS::AtLeastOnce => assert_eq!(self.puback().await, (id, 0)),
+            QoS::ExactlyOnce => {
+                assert_eq!(self.receive_bytes(4).await, [0x50, 2, high, low]);
+                self.send_bytes(&[0x62, 2, high, low]).await;
+                assert_eq!(self.receive_bytes(4).await, [0x70, 2, high, low]);
+            }
+        }
+    }
+
     /// The packet id and code of the next packet, which is a PUBACK.
     pub(crate) async fn puback(&mut self) -> (u16, u8) {
         match self.receive().await {
@@ -245,6 +266,19 @@ impl Client {
             None => None,
             other => panic!("no end but {other:?}"),
         }
+    }
+}
+
+/// A message at a QoS, with packet id 1 where there is one.
+pub(crate) fn message(topic: &str, payload: &[u8], qos: QoS, is_retained: bool) -> Publish {
+    Publish {
+        dup: false,
+        retain: is_retained,
+        qos,
+        topic: topic.to_owned().into(),
+        packet_id: NonZeroU16::new(u16::from(qos != QoS::AtMostOnce)),
+        payload: payload.to_vec().into(),
+        properties: Some(v5::PublishProperties::default()),
     }
 }
 

@@ -10,7 +10,7 @@ const RIDE: &str = "v1/d/b-1/t/ride";
 const VERSIONS: [bool; 2] = [false, true];
 
 /// A PUBLISH at QoS 2.
-fn publish(is_v5: bool, topic: &str, packet_id: u16, is_duplicate: bool) -> Vec<u8> {
+pub(crate) fn publish(is_v5: bool, topic: &str, packet_id: u16, is_duplicate: bool) -> Vec<u8> {
     let mut body = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
     body.extend_from_slice(topic.as_bytes());
     body.extend_from_slice(&packet_id.to_be_bytes());
@@ -24,12 +24,12 @@ fn publish(is_v5: bool, topic: &str, packet_id: u16, is_duplicate: bool) -> Vec<
     packet
 }
 
-fn ack(first: u8, packet_id: u16) -> [u8; 4] {
+pub(crate) fn ack(first: u8, packet_id: u16) -> [u8; 4] {
     let [high, low] = packet_id.to_be_bytes();
     [first, 2, high, low]
 }
 
-async fn expect(client: &mut Client, bytes: &[u8], what: &str) {
+pub(crate) async fn expect(client: &mut Client, bytes: &[u8], what: &str) {
     assert_eq!(client.receive_bytes(bytes.len()).await, bytes, "{what}");
 }
 

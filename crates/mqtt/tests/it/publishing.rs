@@ -311,7 +311,7 @@ async fn every_publish_that_is_refused_is_counted_once() {
     let mut rejected = 0;
     for bytes in [
         &b"\x32\x08\x00\x03a/+\x00\x01\x00"[..],
-        b"\x33\x06\x00\x01a\x00\x01\x00",
+        b"\x32\x06\x00\x01a\x00\x00\x00",
         b"\x30\xff\xff\xff\x7f",
         b"\x30\x04\x00\x01a\x00",
     ] {

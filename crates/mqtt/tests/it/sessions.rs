@@ -105,7 +105,7 @@ async fn what_is_promised_is_what_there_is() {
     let mut client = Client::plain(&world, true).await;
     let connect = v5::Connect { session_expiry_interval_secs: 3600, ..connect_v5("b-1") };
     let welcome = client.connect_v5(connect).await;
-    assert!(!welcome.session_present && !welcome.retain_available);
+    assert!(!welcome.session_present && welcome.retain_available);
     assert!(welcome.shared_subscription_available && welcome.wildcard_subscription_available);
     assert_eq!(welcome.max_qos.value(), 2);
     assert_eq!(welcome.session_expiry_interval_secs, None, "what it asked for");

@@ -85,6 +85,21 @@ impl World {
         Self::on(self.ground, settings).await
     }
 
+    /// Begins anew on what a crash at this moment leaves of log and state: what is durable. The
+    /// old gateway ends afterwards, on what nobody reads any more.
+    pub(crate) async fn crash(mut self) -> Self {
+        let state = Arc::new(self.ground.state.snapshot());
+        let log = Arc::new(MemoryLog::new());
+        for record in self.log.read(Offset(0), usize::MAX).await.unwrap() {
+            log.append(&record.message()).unwrap();
+        }
+        self.log.commit();
+        self.end().await;
+        let settings = Settings { plain_access: PlainAccess::All, ..Settings::default() };
+        let Ground { dir, clock, .. } = self.ground;
+        Self::on(Ground { dir, clock, log, state }, settings).await
+    }
+
     async fn on(ground: Ground, settings: Settings) -> Self {
         let Ground { dir, clock, log, state } = &ground;
         let shared_clock: Arc<dyn Clock> = clock.clone();
@@ -280,6 +295,12 @@ impl World {
     /// What is stored of sessions.
     pub(crate) async fn stored_sessions(&self) -> StoredSessions {
         self.ground.state.load_client_sessions().await.unwrap()
+    }
+
+    /// Sessions that are stored as connected.
+    pub(crate) async fn sessions_left(&self) -> usize {
+        let stored = self.stored_sessions().await.sessions;
+        stored.iter().filter(|(session, _)| session.left_at.is_none()).count()
     }
 
     /// Waits until so many messages wait for sessions at rest.

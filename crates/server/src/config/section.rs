@@ -133,6 +133,11 @@ pub struct MqttSection {
     /// Publishes of one connection a second; beyond, it is read more slowly, and nothing is lost.
     /// 0 for as many as the log takes.
     pub publishes_per_second_max: u32,
+    /// Most retained messages; one for a new topic is refused then.
+    pub retained_messages_max: usize,
+    /// Most bytes of retained messages, topics and properties included. They are kept in memory
+    /// too.
+    pub retained_bytes_max: ByteSize,
     /// Addresses of load balancers that say by the PROXY protocol, version 1 or 2, for whom they
     /// speak; from these it is demanded, from others it is refused.
     pub trusted_proxies: Vec<IpAddr>,
@@ -166,6 +171,8 @@ impl Default for MqttSection {
             takeovers_per_minute_max: settings.takeovers_per_minute_max,
             stall_time_max: Span(settings.stall_time_max),
             publishes_per_second_max: settings.publishes_per_second_max,
+            retained_messages_max: settings.retained_messages_max,
+            retained_bytes_max: ByteSize(settings.retained_bytes_max as u64),
             trusted_proxies: settings.trusted_proxies,
         }
     }
@@ -189,6 +196,8 @@ impl MqttSection {
             takeovers_per_minute_max: self.takeovers_per_minute_max,
             stall_time_max: self.stall_time_max.0,
             publishes_per_second_max: self.publishes_per_second_max,
+            retained_messages_max: self.retained_messages_max,
+            retained_bytes_max: usize::try_from(self.retained_bytes_max.0).unwrap_or(usize::MAX),
             trusted_proxies: self.trusted_proxies.clone(),
             is_insecure_allowed: self.allow_insecure,
         }

@@ -24,6 +24,18 @@ async fn queues_grow_once_and_shrink_from_their_oldest() {
 }
 
 #[tokio::test]
+async fn a_packet_id_stands_for_its_newest_message() {
+    suite::a_packet_id_stands_for_its_newest_message(&Folder::new().state()).await;
+    suite::a_packet_id_stands_for_its_newest_message(&MemoryState::new()).await;
+}
+
+#[tokio::test]
+async fn the_last_retained_message_of_a_topic_counts() {
+    suite::the_last_retained_message_of_a_topic_counts(&Folder::new().state()).await;
+    suite::the_last_retained_message_of_a_topic_counts(&MemoryState::new()).await;
+}
+
+#[tokio::test]
 async fn a_session_takes_a_few_hundred_bytes_of_disk_and_a_message_a_few_dozen() {
     let folder = Folder::new();
     let state = folder.state();

@@ -14,7 +14,9 @@ use axle_domain::{
     QuarantineState, Reply, Scope, SecretHash, Session, Timestamp, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
-use axle_testkit::conformance::state::client_session_store::{queued, session as session_at_rest};
+use axle_testkit::conformance::state::client_session_store::{
+    queued, received, retained, session as session_at_rest,
+};
 use axle_testkit::conformance::state::component_registry::{batch, component, installed, serial};
 use axle_testkit::conformance::state::connection_journal::{ended, refused};
 use axle_testkit::conformance::state::{at, command, device, device_id, step, user};
@@ -209,8 +211,25 @@ async fn check_sessions(state: &SqliteState) {
     let stored = state.load_client_sessions().await.unwrap();
     assert_eq!(stored.through, Offset(9));
     let figures = QueueFigures { rows: 2, bytes: 20, last_sequence: 2 };
-    assert_eq!(stored.sessions, [(session_at_rest(1), figures)]);
+    assert_eq!(stored.sessions.first(), Some(&(session_at_rest(1), figures)));
     assert_eq!(state.list_queued(1, 0, 9).await.unwrap(), [queued(1, 1), queued(1, 2)]);
+}
+
+async fn fill_retained(state: &SqliteState) {
+    let changes = SessionChanges {
+        put: vec![session_at_rest(2)],
+        received: vec![received(2, 7, 4)],
+        retained: vec![retained("a", 3, b"1")],
+        ..SessionChanges::default()
+    };
+    state.commit_client_sessions(changes).await.unwrap();
+}
+
+async fn check_retained(state: &SqliteState) {
+    let stored = state.load_client_sessions().await.unwrap();
+    assert_eq!(stored.sessions[1].0, session_at_rest(2), "with its will and what it is owed");
+    assert_eq!(stored.received, [received(2, 7, 4)]);
+    assert_eq!(stored.retained, [retained("a", 3, b"1")]);
 }
 
 fn consumer(name: &str, lost_at: Option<Timestamp>) -> Consumer {
@@ -242,12 +261,14 @@ async fn reads_what_it_has_written() {
     fill_parts(&folder.state()).await;
     fill_sessions(&folder.state()).await;
     fill_consumers(&folder.state()).await;
+    fill_retained(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
     check_people(&state).await;
     check_parts(&state).await;
     check_sessions(&state).await;
     check_consumers(&state).await;
+    check_retained(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
@@ -297,6 +318,21 @@ async fn reads_state_v9() {
     check_parts(&state).await;
     check_sessions(&state).await;
     check_consumers(&state).await;
+    drop(state);
+    verified(&folder);
+}
+
+#[tokio::test]
+async fn reads_state_v10() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(10), folder.path()).unwrap();
+    let state = folder.state();
+    check(&state).await;
+    check_people(&state).await;
+    check_parts(&state).await;
+    check_sessions(&state).await;
+    check_consumers(&state).await;
+    check_retained(&state).await;
     drop(state);
     verified(&folder);
 }

@@ -6,15 +6,17 @@ use async_trait::async_trait;
 use axle_domain::port::{
     ClientSessionStore, QueueFigures, SessionChanges, SessionsCommitted, StoredSessions,
 };
-use axle_domain::{ClientSession, Error, Offset, QueuedMessage};
+use axle_domain::{ClientSession, Error, Offset, QueuedMessage, ReceivedPublish, RetainedMessage};
 
 use super::MemoryState;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ClientSessions {
     through: Offset,
     sessions: BTreeMap<u64, ClientSession>,
     queue: BTreeMap<(u64, u64), QueuedMessage>,
+    received: BTreeMap<(u64, u16), ReceivedPublish>,
+    retained: BTreeMap<Box<str>, RetainedMessage>,
 }
 
 impl ClientSessions {
@@ -59,6 +61,25 @@ impl ClientSessions {
         }
         keys
     }
+
+    fn change_received(&mut self, received: Vec<ReceivedPublish>, completed: &[ReceivedPublish]) {
+        for publish in received {
+            if self.sessions.contains_key(&publish.session) {
+                self.received.insert((publish.session, publish.packet_id), publish);
+            }
+        }
+        self.received.retain(|_, publish| !completed.contains(publish));
+    }
+
+    fn change_retained(&mut self, retained: Vec<RetainedMessage>) {
+        for message in retained {
+            if message.payload.is_empty() {
+                self.retained.remove(&message.topic);
+            } else {
+                self.retained.insert(message.topic.clone(), message);
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -67,13 +88,14 @@ impl ClientSessionStore for MemoryState {
         let kept = &self.contents().client_sessions;
         let sessions = kept.sessions.values();
         let sessions = sessions.map(|it| (it.clone(), kept.figures(it.number))).collect();
-        Ok(StoredSessions { through: kept.through, sessions })
+        let received = kept.received.values().copied().collect();
+        let retained = kept.retained.values().cloned().collect();
+        Ok(StoredSessions { through: kept.through, sessions, received, retained })
     }
 
-    async fn oldest_needed(&self) -> Result<Option<Offset>, Error> {
+    async fn oldest_needed(&self) -> Result<Offset, Error> {
         let kept = &self.contents().client_sessions;
-        let oldest = kept.oldest().map_or(kept.through, |oldest| oldest.min(kept.through));
-        Ok((!kept.sessions.is_empty()).then_some(oldest))
+        Ok(kept.oldest().map_or(kept.through, |oldest| oldest.min(kept.through)))
     }
 
     async fn commit_client_sessions(
@@ -84,6 +106,7 @@ impl ClientSessionStore for MemoryState {
         for number in &changes.ended {
             kept.sessions.remove(number);
             kept.queue.retain(|(session, _), _| session != number);
+            kept.received.retain(|(session, _), _| session != number);
         }
         for mut session in changes.put {
             session.subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
@@ -99,6 +122,8 @@ impl ClientSessionStore for MemoryState {
                 row.is_released = true;
             }
         }
+        kept.change_received(changes.received, &changes.completed);
+        kept.change_retained(changes.retained);
         let settled = kept.take(&changes.settled);
         let excess = kept.excess(&changes.excess);
         let dropped = kept.take(&excess);

@@ -7,7 +7,7 @@ use axle_domain::{ConnectionEvent, Error, limit};
 use super::MemoryState;
 
 /// In the order in which they were recorded first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Connections {
     events: Vec<ConnectionEvent>,
     dropped: u64,

@@ -12,7 +12,7 @@ use axle_domain::{
 
 use super::{MemoryState, conflict};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct People {
     users: BTreeMap<UserName, User>,
     passwords: BTreeMap<UserName, String>,
