@@ -21,6 +21,7 @@ use crate::feed::Feeds;
 use crate::fleet_map::FleetMap;
 use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
+use crate::presence::Presence;
 use crate::project::Projector;
 use crate::publish::Publish;
 use crate::quality::Quality;
@@ -93,6 +94,8 @@ pub struct Positions {
 pub struct App {
     /// Messages to safety.
     pub ingest: Ingest,
+    /// Who came, went, or fell silent.
+    pub presence: Presence,
     /// Programs that follow the log.
     pub consumers: Consumers,
     /// Programs that publish to it.
@@ -176,6 +179,7 @@ impl App {
             ingest: Ingest::new(Arc::clone(&log), Arc::clone(&clock), Arc::clone(&door)),
             publish: Publish::new(&ports, projector.watch()),
             consumers,
+            presence: Presence::new(&ports, projector.watch()),
             uploads: Uploads::new(
                 &ports,
                 Arc::clone(&schemas),

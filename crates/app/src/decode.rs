@@ -8,7 +8,10 @@ mod json;
 mod reply;
 mod sample;
 
-use axle_domain::{Message, Reply, Row, Schemas, StreamSchema, Timestamp, Topic};
+use axle_domain::{Message, Reply, Row, Schemas, Source, StreamSchema, Timestamp, Topic};
+
+/// The stream that presence is written to.
+const PRESENCE: &str = "presence";
 
 /// Something a message holds, in the order in which it stands there.
 #[derive(Debug)]
@@ -73,6 +76,13 @@ pub fn decode(
             is_whole: true,
         })
     };
+    if message.source == Source::Presence {
+        match schemas.find(PRESENCE) {
+            Some(schema) => decode_telemetry(schema, message.device, message, sink),
+            None => sink(Decoded::Opaque),
+        }
+        return;
+    }
     if let Some(stream) = Topic::own_stream(message.device, message.topic)
         && let Some(schema) = schemas.find(stream)
     {
@@ -88,7 +98,8 @@ pub fn decode(
                 sink(whole(stream.as_str(), "topic.foreign", detail));
             }
             None => {
-                let known: Vec<_> = schemas.iter().map(|schema| schema.name.as_str()).collect();
+                let writable = schemas.iter().filter(|schema| !schema.is_servers);
+                let known: Vec<_> = writable.map(|schema| schema.name.as_str()).collect();
                 let detail =
                     format!("stream `{stream}` is not known: there are {}", known.join(", "));
                 sink(whole(stream.as_str(), "stream.unknown", detail));
@@ -121,6 +132,10 @@ fn decode_telemetry(
 ) {
     let context = sample::Context { schema, device, message };
     let result = match form(schema, message) {
+        _ if schema.is_servers && message.source != Source::Presence => Err(Fault::new(
+            "stream.reserved",
+            format!("stream `{}` is written by the server alone", schema.name),
+        )),
         Ok(Form::Json) => json::decode_json(context, sink),
         Ok(Form::Ndjson) => json::decode_ndjson(context, sink),
         Ok(Form::Container) => container::decode_container(context, sink),

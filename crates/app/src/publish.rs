@@ -213,7 +213,8 @@ fn check(messages: &[NewMessage]) -> Result<(), Error> {
             );
             return Err(Error::invalid("publish.topic_invalid", text));
         }
-        if topic.starts_with('$') || matches!(Topic::parse(topic), Ok(Topic::Command(..))) {
+        let is_servers = topic.starts_with('$') || Topic::is_presence(topic);
+        if is_servers || matches!(Topic::parse(topic), Ok(Topic::Command(..))) {
             let text = format!(
                 "message {index}: topics that begin with `$` are the server's own, and a command \
                  has its own route, which knows what became of it"

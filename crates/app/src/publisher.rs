@@ -31,6 +31,10 @@ impl Publisher {
     /// Whether it may publish to this topic name.
     #[must_use]
     pub fn may_publish(&self, topic: &str) -> bool {
+        !Topic::is_presence(topic) && self.is_granted(topic)
+    }
+
+    fn is_granted(&self, topic: &str) -> bool {
         match &self.rights {
             Rights::OwnTree => Topic::may_publish(self.device.as_str(), topic),
             Rights::Granted(grants) => grants.may_publish(topic),
@@ -102,6 +106,9 @@ mod tests {
             [("v1/d/b-1/t/ride", true, true), ("v1/d/b-2/t/ride", false, true), ("x", false, false)]
         {
             assert_eq!((device.may_publish(topic), application.may_publish(topic)), (own, granted));
+        }
+        for everyone in [&device, &application, &publisher(Rights::Everything)] {
+            assert!(!everyone.may_publish("v1/p/b-1"), "the server alone says who is there");
         }
         assert!(application.may_subscribe("plant/7/#") && !device.may_subscribe("plant/7/#"));
         assert!(!application.may_subscribe("v1/d/b-1/c/#") && device.may_subscribe("v1/d/b-1/c/#"));

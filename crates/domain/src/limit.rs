@@ -173,6 +173,9 @@ pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Ceremonies of passkeys that are under way; the oldest makes room.
 pub const CHALLENGES_MAX: usize = 4096;
 
+/// Changes of presence that wait for room in the log; beyond, the oldest are told by the next
+/// start.
+pub const PRESENCE_CHANGES_WAITING_MAX: usize = 100_000;
 /// Connection events that are kept of one device, and of one address without a proved device.
 pub const CONNECTION_EVENTS_PER_KEY_MAX: usize = 64;
 /// Connection events that are kept of clients that proved no device.

@@ -41,6 +41,8 @@ pub enum Source {
     /// The door itself: what it refused and turned away, so that the counts of it are durable
     /// before anyone is told. See [`crate::Turned`].
     Door = 5,
+    /// The server itself: that a device came, went, or fell silent.
+    Presence = 6,
 }
 
 impl Source {
@@ -53,6 +55,7 @@ impl Source {
             3 => Some(Self::Replay),
             4 => Some(Self::Service),
             5 => Some(Self::Door),
+            6 => Some(Self::Presence),
             _ => None,
         }
     }

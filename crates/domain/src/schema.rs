@@ -45,6 +45,8 @@ pub struct StreamSchema {
     pub fields: Vec<Field>,
     /// Whether a payload without a declared type that is not JSON is the energy container.
     pub has_container: bool,
+    /// Whether the server alone writes it, whatever devices send.
+    pub is_servers: bool,
 }
 
 impl StreamSchema {
@@ -66,10 +68,12 @@ impl StreamSchema {
 pub struct Schemas(Vec<Arc<StreamSchema>>);
 
 impl Schemas {
-    /// The four streams that are there from the first start: `ride`, `status`, `fault`, `energy`.
+    /// The streams that are there from the first start: `ride`, `status`, `fault`, `energy`, which
+    /// devices write, and `presence`, which the server writes.
     #[must_use]
     pub fn builtin() -> Self {
-        Self(vec![Arc::new(ride()), Arc::new(status()), Arc::new(fault()), Arc::new(energy())])
+        let streams = [ride(), status(), fault(), energy(), presence()];
+        Self(streams.into_iter().map(Arc::new).collect())
     }
 
     /// The stream of that name.
@@ -93,9 +97,9 @@ fn text(name: &'static str) -> Field {
 }
 
 fn stream(name: &str, keys: Vec<&'static str>, fields: Vec<Field>) -> StreamSchema {
-    #[expect(clippy::expect_used, reason = "the four names below are of the documented form")]
+    #[expect(clippy::expect_used, reason = "the names below are of the documented form")]
     let name = StreamName::parse(name).expect("a stream name of ours is valid");
-    StreamSchema { name, keys, fields, has_container: false }
+    StreamSchema { name, keys, fields, has_container: false, is_servers: false }
 }
 
 fn ride() -> StreamSchema {
@@ -130,6 +134,14 @@ fn status() -> StreamSchema {
 fn fault() -> StreamSchema {
     let fields = vec![text("code"), text("severity"), text("component"), text("message")];
     stream("fault", vec![], fields)
+}
+
+/// That a device came, went, or fell silent.
+fn presence() -> StreamSchema {
+    let texts = ["event", "code", "reason", "client_id", "protocol", "silent_since"];
+    let mut schema = stream("presence", vec![], texts.map(text).to_vec());
+    schema.is_servers = true;
+    schema
 }
 
 fn energy() -> StreamSchema {

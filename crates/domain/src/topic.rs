@@ -77,6 +77,19 @@ impl Topic {
         format!("v1/d/{device}/t/{stream}")
     }
 
+    /// The topic of a device's presence: that it came, went, or fell silent. Only the server
+    /// publishes there.
+    #[must_use]
+    pub fn presence(device: &DeviceId) -> String {
+        format!("v1/p/{device}")
+    }
+
+    /// Whether this is a topic of presence.
+    #[must_use]
+    pub fn is_presence(name: &str) -> bool {
+        name.starts_with("v1/p/")
+    }
+
     /// The topic that brings a command down.
     #[must_use]
     pub fn command(device: &DeviceId, command: &CommandId, name: &str) -> String {

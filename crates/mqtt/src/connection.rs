@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::goodbye;
-use crate::journal::{Caller, lasted};
+use crate::journal::{Caller, Why, lasted};
 use crate::moment::Moment;
 use crate::packet::header;
 use crate::packet::refusal::Refusal;
@@ -491,8 +491,8 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             reason = end.reason(),
             "connection ended"
         );
-        self.record(end);
-        self.session.leave(end);
+        let why = self.record(end);
+        self.session.leave(end, &why);
         if matches!(end, End::Refused(_)) {
             goodbye::linger(&mut self.socket).await;
         }
@@ -500,7 +500,8 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
 }
 
 impl<S> Connection<S> {
-    fn record(&self, end: End) {
+    /// Leaves an event of the end; returns why it came.
+    fn record(&self, end: End) -> Why {
         let (link, ports) = (&self.session.link, &self.session.shared.app.ports);
         let now = ports.clock.now();
         let counts = self.session.counts();
@@ -514,7 +515,8 @@ impl<S> Connection<S> {
         if let Some(slowness) = self.session.slowness() {
             why.reason.push_str(&slowness);
         }
-        ports.connections.record(caller.event(now, outcome, why));
+        ports.connections.record(caller.event(now, outcome, why.clone()));
+        why
     }
 }
 

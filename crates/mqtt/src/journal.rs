@@ -104,10 +104,7 @@ impl Caller {
             is_proved: self.is_proved,
             fingerprint: self.fingerprint,
             address: self.peer.ip().to_canonical(),
-            protocol: self.protocol.map(|version| match version {
-                Version::V3 => ProtocolVersion::Mqtt3,
-                Version::V5 => ProtocolVersion::Mqtt5,
-            }),
+            protocol: self.protocol.map(ProtocolVersion::from),
             client_id: self.client_id,
             outcome,
             code: why.code,

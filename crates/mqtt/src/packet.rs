@@ -17,6 +17,8 @@ pub(crate) mod subscribe;
 pub(crate) mod topic;
 pub(crate) mod write;
 
+use axle_domain::ProtocolVersion;
+
 /// The versions that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -24,4 +26,13 @@ pub(crate) enum Version {
     V3,
     /// 5.0.
     V5,
+}
+
+impl From<Version> for ProtocolVersion {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V3 => Self::Mqtt3,
+            Version::V5 => Self::Mqtt5,
+        }
+    }
 }

@@ -199,7 +199,7 @@ impl Router {
         let routing = sessions.routing();
         for record in records.iter().take_while(|record| record.offset < end) {
             self.next = record.offset.next();
-            if matches!(record.source, Source::Mqtt | Source::Service) {
+            if matches!(record.source, Source::Mqtt | Source::Service | Source::Presence) {
                 self.retain(record, turn);
                 self.route(record, &routing.routes, turn);
             }

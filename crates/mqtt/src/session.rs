@@ -10,7 +10,7 @@ mod upward;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axle_app::{App, Publisher};
+use axle_app::{App, Departure, Publisher};
 use axle_domain::{DeviceId, Will, limit};
 use rustls_pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
@@ -192,10 +192,24 @@ impl Place {
     }
 }
 
+impl Place {
+    fn leave(&self, departure: &Departure<'_>) {
+        let app = &self.shared.app;
+        self.shared.sessions.deregister(
+            &self.link,
+            &app.presence,
+            departure,
+            app.ports.clock.now(),
+        );
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.metrics.connections.dec();
-        self.shared.sessions.deregister(&self.link, self.shared.app.ports.clock.now());
+        // One that has ended in order has left already.
+        let departure = Departure { code: "", reason: "", client_id: &self.link.client_id };
+        self.leave(&departure);
     }
 }
 
@@ -311,13 +325,16 @@ impl Session {
 
     /// Gives the place among the live connections back, and sends the will or leaves it to wait
     /// [MQTT-3.1.2-8], [MQTT-3.1.2-10].
-    pub(crate) fn leave(&mut self, end: End) {
+    pub(crate) fn leave(&mut self, end: End, why: &Why) {
         let inbox = self.link.inbox.get().cloned();
         let will = self.will.take();
         if let (Some(inbox), Some(will), End::Goodbye) = (&inbox, &will, end) {
             inbox.forget_will(will.connected_at);
         }
-        self.place = None;
+        if let Some(place) = self.place.take() {
+            let (code, reason) = (why.code.as_str(), why.reason.as_str());
+            place.leave(&Departure { code, reason, client_id: &self.link.client_id });
+        }
         self.orphan_shared();
         let (Some(inbox), Some(will)) = (inbox, will) else { return };
         // A will with a delay waits with its session: it is sent when the time is over or the

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axle_app::Registry;
+use axle_app::{Departure, Presence, Registry};
 use axle_domain::port::{DeviceLink, Receipt, SendError, StoredSessions};
 use axle_domain::{
-    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, ReceivedPublish, Subscription,
-    Timestamp, Will, limit,
+    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, ProtocolVersion, ReceivedPublish,
+    Subscription, Timestamp, Will, limit,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -111,6 +111,11 @@ impl Live {
         self.devices.get(device.as_str()).into_iter().chain(suffixed).cloned().collect()
     }
 
+    /// Whether no connection of a device is there.
+    fn is_away(&self, device: Option<&DeviceId>) -> bool {
+        device.is_some_and(|device| self.of_device(device).is_empty())
+    }
+
     fn count(&self) -> usize {
         self.devices.len() + self.tools.len()
     }
@@ -197,10 +202,11 @@ impl Sessions {
         }
         let is_full = live.count() >= shared.settings.connections_max;
         let has_room = live.kept_count() < limit::KEPT_SESSIONS_MAX;
-        let same = live.of(link);
-        if is_full && !same.contains_key(&link.client_id) {
+        if is_full && !live.of(link).contains_key(&link.client_id) {
             return Err(Refusal::FULL);
         }
+        let was_there = !live.is_away(link.device.as_ref());
+        let same = live.of(link);
         // [MQTT-3.1.4-3]
         if let Some(old) = same.insert(Arc::clone(&link.client_id), Arc::clone(link)) {
             shared.metrics.takeovers.inc();
@@ -211,6 +217,11 @@ impl Sessions {
             if let Some(inbox) = old.inbox.get().filter(|inbox| !inbox.is_kept()) {
                 self.end(inbox);
             }
+        }
+        // Under the lock, so that what is told comes in the order in which it happened.
+        if let (Some(device), false) = (&link.device, was_there) {
+            let words = (&*link.client_id, ProtocolVersion::from(link.version).as_str());
+            shared.app.presence.arrive(device, words, link.connected_at);
         }
         let is_device = link.device.is_some();
         let kept = live.kept(is_device).remove(&link.client_id);
@@ -246,13 +257,22 @@ impl Sessions {
         Ok(Granted { is_present, expiry_seconds, stored })
     }
 
-    /// Forgets a connection that has ended.
-    pub(crate) fn deregister(&self, link: &Link, now: Timestamp) {
+    /// Forgets a connection that has ended; once more changes nothing.
+    pub(crate) fn deregister(
+        &self,
+        link: &Link,
+        presence: &Presence,
+        departure: &Departure<'_>,
+        now: Timestamp,
+    ) {
         link.close(Refusal::SHUTTING_DOWN);
         let mut live = self.live();
         let same = live.of(link);
         if same.get(&link.client_id).is_some_and(|current| current.id == link.id) {
             same.remove(&link.client_id);
+            if let Some(device) = link.device.as_ref().filter(|it| live.is_away(Some(it))) {
+                presence.depart(device, departure, now);
+            }
         }
         if let Some(inbox) = link.inbox.get()
             && inbox.link().is_some_and(|current| current.id == link.id)

@@ -6,6 +6,7 @@
 
 mod check;
 mod nearest;
+mod presence;
 mod section;
 mod source;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use axle_agent::{ByteSize, SignedSpan, Span};
+pub use presence::{PresenceSection, SilentRule};
 pub use section::{LogSection, MqttSection, PlainAccess, ServerSection, StoreSection};
 pub use source::Origin;
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub mqtt: MqttSection,
     /// The log.
     pub log: LogSection,
+    /// What is told of devices that come, go, or fall silent.
+    pub presence: PresenceSection,
     /// The telemetry store.
     pub store: StoreSection,
     /// The instance as a whole.

@@ -96,6 +96,7 @@ impl Server {
             }
             None => None,
         };
+        tell_presence(&assembly.app, config, listeners.clone());
         let gateway = tokio::spawn(gateway.run());
         let http = people.spawn(http.run());
         let listeners_of = addresses.iter().map(|(name, at)| (name.clone(), at.clone()));
@@ -240,6 +241,16 @@ impl Drop for Announcement {
     fn drop(&mut self) {
         self.0.notify_one();
     }
+}
+
+/// Tells who comes, goes and falls silent, from before the first connection on.
+fn tell_presence(app: &Arc<App>, config: &Config, stop: CancellationToken) {
+    let (app, silent_after) = (Arc::clone(app), config.presence.silent_after());
+    app.presence.begin();
+    // What could not be told before the end is told by the next start.
+    tokio::spawn(async move {
+        stop.run_until_cancelled(app.presence.run(&silent_after)).await;
+    });
 }
 
 /// What must be done from time to time, whoever asks for it.

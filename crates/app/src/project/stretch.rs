@@ -77,9 +77,12 @@ impl<'a> Stretch<'a> {
             }
         });
         if for_state {
-            fold.seen(message.device, message.received_at);
-            let counted = Counters { stored, quarantined: set_aside, ..Counters::default() };
-            self.changes.counted.add(counted);
+            // What the server writes itself is no sign of life, and nothing that came to the door.
+            if message.source != Source::Presence {
+                fold.seen(message.device, message.received_at);
+                let counted = Counters { stored, quarantined: set_aside, ..Counters::default() };
+                self.changes.counted.add(counted);
+            }
             self.settle(record.offset, &message, verdicts, set_aside);
         }
     }
@@ -105,7 +108,7 @@ impl<'a> Stretch<'a> {
                     Turned::from_payload(message.payload).unwrap_or_default();
                 self.changes.counted.add(Counters { rejected, shed, ..Counters::default() });
             }
-            Source::Replay | Source::Mqtt | Source::Service => {}
+            Source::Replay | Source::Mqtt | Source::Service | Source::Presence => {}
         }
     }
 }

@@ -96,6 +96,7 @@ pub(crate) fn source_name(source: Source) -> &'static str {
         Source::Replay => "replay",
         Source::Service => "service",
         Source::Door => "door",
+        Source::Presence => "presence",
     }
 }
 

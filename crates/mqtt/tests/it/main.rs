@@ -18,6 +18,7 @@ mod exactly_once;
 mod exactly_once_kept;
 mod journal;
 mod kept_sessions;
+mod presence;
 mod proxied;
 mod publishing;
 mod retained;

@@ -98,4 +98,6 @@ pub enum LogSource {
     Service,
     /// What the door counts itself: refused and shed messages.
     Door,
+    /// That devices came, went or fell silent.
+    Presence,
 }

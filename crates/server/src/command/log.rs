@@ -112,6 +112,7 @@ impl Wanted {
                 LogSource::Replay => Source::Replay,
                 LogSource::Service => Source::Service,
                 LogSource::Door => Source::Door,
+                LogSource::Presence => Source::Presence,
             }),
         })
     }
@@ -138,6 +139,7 @@ fn source_name(source: Source) -> &'static str {
         Source::Replay => "replay",
         Source::Service => "service",
         Source::Door => "door",
+        Source::Presence => "presence",
     }
 }
 

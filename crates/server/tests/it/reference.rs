@@ -55,7 +55,12 @@ fn describe(command: &clap::Command, path: &str, page: &mut String) {
 #[test]
 fn every_setting_stands_in_the_reference() {
     let mut structs = BTreeMap::new();
-    for file in ["server/src/config.rs", "server/src/config/section.rs", "http/src/settings.rs"] {
+    for file in [
+        "server/src/config.rs",
+        "server/src/config/presence.rs",
+        "server/src/config/section.rs",
+        "http/src/settings.rs",
+    ] {
         structs.extend(documented(&fs::read_to_string(root().join("crates").join(file)).unwrap()));
     }
     let mut page = "# Settings\n\nWritten from the code. `axle` starts with none of them.\n\
