@@ -419,11 +419,11 @@ async fn fanout(plan: &Arc<Plan>) {
                     }
                 }
             };
-            tokio::spawn(reading)
+            tokio::spawn(reading);
         }));
     }
     for lane in lanes {
-        drop(lane.await.unwrap());
+        lane.await.unwrap();
     }
     println!("{{\"measuring\": true}}");
     let mut publisher = plan.connect("publisher", true).await;
