@@ -30,10 +30,10 @@ fn told(world: &World) -> Vec<(String, String, String)> {
         if batch.schema.name.as_str() != "presence" {
             continue;
         }
-        let text = |field: &str, row: usize| match &batch.values[batch.schema.field(field).unwrap()]
-        {
-            Column::Text(column) => column.texts.get(row).unwrap_or("").to_owned(),
-            other => panic!("{field} is no text: {other:?}"),
+        let text = |field: &str, row: usize| {
+            let column = &batch.values[batch.schema.field(field).unwrap()];
+            let Column::Text(column) = column else { unreachable!("{field} is no text") };
+            column.texts.get(row).unwrap_or("").to_owned()
         };
         told.extend((0..batch.len()).map(|row| {
             let device = batch.device.get(row).unwrap().to_owned();
