@@ -27,7 +27,7 @@ class Server:
         self.data = pathlib.Path(data)
         self.settings = {
             "HTTP__LISTEN": "127.0.0.1:0", "OPS__LISTEN": "127.0.0.1:0",
-            "MQTT__LISTEN": "127.0.0.1:0", "STORE__FLUSH_INTERVAL": "1s",
+            "MQTT__LISTEN": "127.0.0.1:0", "DEVICE_HTTPS__LISTEN": "127.0.0.1:0", "STORE__FLUSH_INTERVAL": "1s",
             "HTTP__UPLOADS_PER_MINUTE_AND_TOKEN": "60000",
             "HTTP__UPLOADS_PER_MINUTE_AND_ADDRESS": "60000", **settings,
         }

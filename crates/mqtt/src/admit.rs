@@ -36,6 +36,7 @@ use crate::tls::{DeviceTls, Loaded};
 use crate::tls_failure;
 use crate::trust::Shown;
 use crate::turns::{Turns, in_turns};
+use crate::websocket;
 use crate::witness::{Seen, observe};
 
 /// What is looked at of a connection before its handshake.
@@ -53,6 +54,8 @@ pub(crate) const TOOL_NAME: &str = "local";
 pub(crate) enum Door {
     /// By client certificate.
     Tls(Arc<DeviceTls>),
+    /// The same, and by WebSocket.
+    Https(Arc<DeviceTls>),
     /// By what they say.
     Plain(PlainAccess),
 }
@@ -161,7 +164,8 @@ impl Visitor {
                 let caller = Caller::stranger(self.peer);
                 self.greet(socket, claim, caller).await;
             }
-            Door::Tls(tls) => self.shake_hands(socket, tls.current()).await,
+            Door::Tls(tls) => self.shake_hands(socket, tls.current(), false).await,
+            Door::Https(tls) => self.shake_hands(socket, tls.current(), true).await,
         }
     }
 
@@ -172,7 +176,7 @@ impl Visitor {
         if is_balancer { Ok(()) } else { self.place.belongs_to(client) }
     }
 
-    async fn shake_hands(mut self, socket: TcpStream, tls: Arc<Loaded>) {
+    async fn shake_hands(mut self, socket: TcpStream, tls: Arc<Loaded>, is_web: bool) {
         let mut seen = Seen::default();
         let (mut first, mut length) = ([0; FIRST_BYTES], 0);
         let handshake = async {
@@ -198,8 +202,10 @@ impl Visitor {
                 };
                 let caller = self.caller(own, true);
                 self.believed = Some(tls);
-                self.greet(stream, claim, caller).await;
-                return;
+                if is_web {
+                    return Box::pin(self.upgrade(stream, claim, caller)).await;
+                }
+                return Box::pin(self.greet(stream, claim, caller)).await;
             }
             Ok(Err(error)) => ("failed", tls_failure::failed(&error, &seen, first)),
             Err(_late) => ("timeout", tls_failure::late(first)),
@@ -226,6 +232,24 @@ impl Visitor {
         caller.device = bound.or_else(named);
         caller.is_proved = is_proved && caller.device.is_some();
         caller
+    }
+
+    /// Goes on by WebSocket.
+    async fn upgrade<S>(self, stream: S, claim: Claim, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Shown + Unpin + Send + 'static,
+    {
+        let late = || Why::from(Refusal::CONNECT_LATE);
+        let accepted = timeout(limit::CONNECT_TIME_MAX, websocket::accept(stream)).await;
+        match accepted.unwrap_or_else(|_late| Err(late())) {
+            Ok(socket) => Box::pin(self.greet(socket, claim, caller)).await,
+            Err(why) => {
+                self.place.count_failure();
+                self.shared.metrics.count_refused("websocket");
+                self.log_refused("websocket", &why.reason);
+                self.record_refused(caller, RefusalStage::Connect, why);
+            }
+        }
     }
 
     async fn greet<S>(self, mut socket: S, claim: Claim, mut caller: Caller)

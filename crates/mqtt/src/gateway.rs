@@ -29,6 +29,8 @@ use crate::turns::Turns;
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
+/// The setting of the listener for WebSocket.
+const HTTPS: &str = "device_https.listen";
 /// How long the connections have to end when the gateway stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// After so long without a word the kernel asks whether the other side is still there; it is the
@@ -57,6 +59,7 @@ pub struct Gateway {
     listeners: Vec<(TcpListener, Door)>,
     tls_address: Option<SocketAddr>,
     plain_address: Option<SocketAddr>,
+    https_address: Option<SocketAddr>,
     router: Router,
     stop: CancellationToken,
 }
@@ -76,6 +79,22 @@ impl Gateway {
             tls_address = listener.local_addr().ok();
             listeners.push((listener, Door::Tls(Arc::clone(tls))));
         }
+        let mut https_address = None;
+        let address = resolve(HTTPS, &settings.device_https_listen).await?;
+        if let (Some(address), Some(tls)) = (address, &tls) {
+            let is_default = settings.device_https_listen == Settings::DEVICE_HTTPS_LISTEN;
+            match listen(HTTPS, address) {
+                // Nobody has asked for this port.
+                Err(error) if is_default => {
+                    tracing::warn!(error = %error.chain(), "no MQTT over WebSocket");
+                }
+                Err(error) => return Err(error),
+                Ok(listener) => {
+                    https_address = listener.local_addr().ok();
+                    listeners.push((listener, Door::Https(Arc::clone(tls))));
+                }
+            }
+        }
         if let Some(address) = resolve("mqtt.plain_listen", &settings.plain_listen).await? {
             check_plain(&settings, address)?;
             let listener = listen("mqtt.plain_listen", address)?;
@@ -87,13 +106,19 @@ impl Gateway {
         let takeovers = Takeovers::new(settings.takeovers_per_minute_max);
         let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker, tls, takeovers });
         let router = Router::open(&shared).await?;
-        Ok(Self { shared, listeners, tls_address, plain_address, router, stop })
+        Ok(Self { shared, listeners, tls_address, plain_address, https_address, router, stop })
     }
 
     /// Where devices connect, once it is known.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
+    }
+
+    /// Where devices connect by MQTT over WebSocket.
+    #[must_use]
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
     }
 
     /// Where local tools connect, if they may.
@@ -176,7 +201,7 @@ impl Accept {
     /// The next connection. While too many handshakes wait for their turn, connections wait in
     /// the kernel: that is no refusal, and costs us nothing.
     async fn accept(&self, listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
-        if matches!(self.door, Door::Tls(_)) {
+        if matches!(self.door, Door::Tls(_) | Door::Https(_)) {
             self.turns.wait_for_fewer_than(limit::HANDSHAKES_WAITING_MAX).await;
         }
         listener.accept().await

@@ -41,6 +41,7 @@ mod tls;
 mod tls_failure;
 mod trust;
 mod turns;
+mod websocket;
 mod will;
 mod witness;
 

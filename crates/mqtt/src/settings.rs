@@ -11,6 +11,9 @@ use serde::Deserialize;
 pub struct Settings {
     /// Where devices connect with TLS and a client certificate: `host:port`, or `off`.
     pub listen: String,
+    /// Where devices connect with TLS and a client certificate by MQTT over WebSocket, at the path
+    /// `/mqtt`: `host:port`, or `off`. Where this is the default and its port is taken it is off.
+    pub device_https_listen: String,
     /// Where local tools connect without TLS: `host:port` on loopback, or `off`.
     pub plain_listen: String,
     /// What a client of `plain_listen` may be and do.
@@ -57,10 +60,16 @@ pub enum PlainAccess {
     All,
 }
 
+impl Settings {
+    /// The default of `device_https_listen`.
+    pub const DEVICE_HTTPS_LISTEN: &str = "[::]:8443";
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: "[::]:8883".to_owned(),
+            device_https_listen: Self::DEVICE_HTTPS_LISTEN.to_owned(),
             plain_listen: "off".to_owned(),
             plain_access: PlainAccess::Device,
             connections_max: 2_500_000,

@@ -20,7 +20,9 @@ use toml::{Table, Value};
 
 pub use axle_agent::{ByteSize, SignedSpan, Span};
 pub use presence::{PresenceSection, SilentRule};
-pub use section::{LogSection, MqttSection, PlainAccess, ServerSection, StoreSection};
+pub use section::{
+    DeviceHttpsSection, LogSection, MqttSection, PlainAccess, ServerSection, StoreSection,
+};
 pub use source::Origin;
 
 use crate::failure::Failure;
@@ -38,6 +40,8 @@ pub struct Config {
     pub console: ConsoleSettings,
     /// The device gateway.
     pub mqtt: MqttSection,
+    /// The listener for devices that speak HTTPS.
+    pub device_https: DeviceHttpsSection,
     /// The log.
     pub log: LogSection,
     /// What is told of devices that come, go, or fall silent.

@@ -26,7 +26,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long what is in memory may take to reach the disk. The log has it in any case.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(4);
 /// What devices may ask for in the handshake; the second is what `awsiotsdk` says on port 443.
-const ALPN: &[&[u8]] = &[b"mqtt", b"x-amzn-mqtt-ca"];
+const ALPN: &[&[u8]] = &[b"mqtt", b"x-amzn-mqtt-ca", b"http/1.1"];
 /// How often overdue commands are looked for.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -70,7 +70,7 @@ impl Server {
         ));
 
         let gateway = Gateway::bind(GatewayParts {
-            settings: config.mqtt.settings(),
+            settings: config.mqtt.settings(&config.device_https),
             app: Arc::clone(&assembly.app),
             sessions: Arc::clone(&assembly.sessions),
             tls: Some(DeviceTls::open(&assembly.authority, &assembly.app.registry, ALPN)?),
@@ -89,6 +89,7 @@ impl Server {
         put("ops", http.ops_address());
         put("mqtts", gateway.tls_address());
         put("mqtt", gateway.plain_address());
+        put("device_https", gateway.https_address());
         let login_link = match http.http_address() {
             Some(address) => {
                 let local = crate::client::reachable(&address.to_string());

@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) metrics: prometheus::Registry,
     pub(crate) tls: SocketAddr,
     pub(crate) plain: SocketAddr,
+    pub(crate) web: SocketAddr,
     pub(crate) stop: CancellationToken,
     running: Option<JoinHandle<()>>,
     ground: Ground,
@@ -133,7 +134,12 @@ impl World {
             DeviceTls::open(&authority, &app.registry, &[b"mqtt", b"x-amzn-mqtt-ca"]).unwrap();
         let local = "127.0.0.1:0".to_owned();
         let gateway = Gateway::bind(GatewayParts {
-            settings: Settings { listen: local.clone(), plain_listen: local, ..settings },
+            settings: Settings {
+                listen: local.clone(),
+                device_https_listen: local.clone(),
+                plain_listen: local,
+                ..settings
+            },
             app: app.clone(),
             sessions: sessions.clone(),
             tls: Some(tls),
@@ -142,9 +148,23 @@ impl World {
         });
         let gateway = gateway.await.unwrap();
         let (tls, plain) = (gateway.tls_address().unwrap(), gateway.plain_address().unwrap());
+        let web = gateway.https_address().unwrap();
         let running = Some(tokio::spawn(gateway.run()));
         let (log, clock) = (log.clone(), clock.clone());
-        Self { app, log, clock, authority, sessions, metrics, tls, plain, stop, running, ground }
+        Self {
+            app,
+            log,
+            clock,
+            authority,
+            sessions,
+            metrics,
+            tls,
+            plain,
+            web,
+            stop,
+            running,
+            ground,
+        }
     }
 
     /// Where the authority keeps its files.

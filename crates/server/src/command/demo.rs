@@ -23,9 +23,9 @@ const TELL: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let mut config = ServeArgs::default().load()?.config;
-    for listen in [&mut config.http.listen, &mut config.ops.listen, &mut config.mqtt.listen] {
-        take_free_port(listen);
-    }
+    let Config { http, ops, mqtt, device_https, .. } = &mut config;
+    let listeners = [&mut http.listen, &mut ops.listen, &mut mqtt.listen, &mut device_https.listen];
+    listeners.into_iter().for_each(take_free_port);
     if !(0.1..=100.0).contains(&args.speed) {
         return Err(Failure::usage("--speed is a factor from 0.1 to 100"));
     }

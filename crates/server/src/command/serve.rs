@@ -87,10 +87,11 @@ fn announce(server: &Server) {
         ("http", "API and console"),
         ("mqtts", "devices, MQTT over TLS with client certificates"),
         ("mqtt", "devices, MQTT without TLS"),
+        ("device_https", "devices, MQTT over WebSocket at /mqtt"),
         ("ops", "/metrics, /healthz, /readyz"),
     ] {
         let address = server.addresses().get(name).map_or("off", String::as_str);
-        note(&format!("  {name:<6} {address:<22} {what}"));
+        note(&format!("  {name:<12} {address:<22} {what}"));
     }
     if let Some(link) = server.login_link() {
         note(&format!("open once, within an hour: {link}"));

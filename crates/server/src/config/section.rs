@@ -99,6 +99,22 @@ impl StoreSection {
     }
 }
 
+/// The listener for devices that speak HTTPS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeviceHttpsSection {
+    /// Where devices connect with TLS and client certificates by MQTT over WebSocket, at the path
+    /// `/mqtt`: `"host:port"`, or `"off"`. Port 0 picks a free one. Where nothing is set and the
+    /// port is taken, it is off.
+    pub listen: String,
+}
+
+impl Default for DeviceHttpsSection {
+    fn default() -> Self {
+        Self { listen: axle_mqtt::Settings::default().device_https_listen }
+    }
+}
+
 /// The device gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -181,9 +197,10 @@ impl Default for MqttSection {
 impl MqttSection {
     /// As the gateway wants it.
     #[must_use]
-    pub fn settings(&self) -> axle_mqtt::Settings {
+    pub fn settings(&self, device_https: &DeviceHttpsSection) -> axle_mqtt::Settings {
         axle_mqtt::Settings {
             listen: self.listen.clone(),
+            device_https_listen: device_https.listen.clone(),
             plain_listen: self.plain_listen.clone(),
             plain_access: match self.plain_access {
                 PlainAccess::Device => axle_mqtt::PlainAccess::Device,

@@ -33,6 +33,7 @@ impl Server {
             .env("AXLE_HTTP__LISTEN", "127.0.0.1:0")
             .env("AXLE_OPS__LISTEN", "127.0.0.1:0")
             .env("AXLE_MQTT__LISTEN", "127.0.0.1:0")
+            .env("AXLE_DEVICE_HTTPS__LISTEN", "127.0.0.1:0")
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)

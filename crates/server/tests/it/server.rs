@@ -35,7 +35,7 @@ impl TestServer {
         let begin = Instant::now();
         let mut command = axle();
         command.args(["serve", "--data-dir"]).arg(data.path().join("data"));
-        for listener in ["HTTP", "OPS", "MQTT"] {
+        for listener in ["HTTP", "OPS", "MQTT", "DEVICE_HTTPS"] {
             command.env(format!("AXLE_{listener}__LISTEN"), "127.0.0.1:0");
         }
         command.envs(variables.iter().copied());
@@ -174,10 +174,10 @@ fn a_second_server_is_refused_and_told_the_first_ones_process() {
 fn a_taken_port_is_named_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for variable in ["AXLE_HTTP__LISTEN", "AXLE_MQTT__LISTEN"] {
+    for variable in ["AXLE_HTTP__LISTEN", "AXLE_MQTT__LISTEN", "AXLE_DEVICE_HTTPS__LISTEN"] {
         let folder = tempfile::tempdir().unwrap();
         let mut command = axle();
-        for listener in ["HTTP", "OPS", "MQTT"] {
+        for listener in ["HTTP", "OPS", "MQTT", "DEVICE_HTTPS"] {
             command.env(format!("AXLE_{listener}__LISTEN"), "127.0.0.1:0");
         }
         command.args(["serve", "--data-dir"]).arg(folder.path()).env(variable, &address);
