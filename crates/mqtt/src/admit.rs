@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{Publisher, Rights};
-use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, Will, limit};
+use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, limit};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,12 +24,11 @@ use crate::journal::{Caller, Why, cut};
 use crate::link::{Link, LinkOf};
 use crate::packet::Version;
 use crate::packet::connect::{self, Connect, ConnectRefused};
-use crate::packet::forward;
 use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
 use crate::proxied;
 use crate::session::{Place, Session, SessionOf, Shared, TOPIC_ALIAS_MAX};
-use crate::sessions::{Granted, Sessions, Wish};
+use crate::sessions::{Granted, Wish};
 use crate::settings::PlainAccess;
 use crate::strangers::{NoPlace, StrangersPlace};
 use crate::tls::{DeviceTls, Loaded};
@@ -37,6 +36,7 @@ use crate::tls_failure;
 use crate::trust::Shown;
 use crate::turns::{Turns, in_turns};
 use crate::websocket;
+use crate::will;
 use crate::witness::{Seen, observe};
 
 /// What is looked at of a connection before its handshake.
@@ -281,7 +281,11 @@ impl Visitor {
                                 Box::pin(self.serve_stored(socket, session, start, caller)).await;
                                 return;
                             }
-                            Err(denied) => Turned::denied(denied, connect.version),
+                            Err(denied) => {
+                                let most = connect.packet_bytes_max;
+                                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                                Turned::denied(denied, connect.version, most)
+                            }
                         }
                     }
                 }
@@ -303,6 +307,8 @@ impl Visitor {
         let mut answer = Vec::new();
         if let Some(version) = refused.answer_in {
             let Refusal { code, text, .. } = refused.refusal;
+            // [MQTT-3.2.2-19]
+            let text = write::reason_for(refused.packet_bytes_max, text);
             write::put_connack_refusal(&mut answer, version, code, text);
         }
         self.record_refused(caller, refused.stage, refused.why);
@@ -357,7 +363,7 @@ impl Visitor {
             client_id(connect, who.name()).map_err(|refusal| self.foreign(refusal, caller))?;
         let is_assigned = connect.client_id.is_empty();
         let publisher = who.publisher(connected_at)?;
-        let will = will(connect, &publisher, &shared.sessions)?;
+        let will = will::settle(connect, &publisher, &shared.sessions)?;
         let link = Link::new(LinkOf {
             id: shared.sessions.next_id(),
             client_id: Arc::clone(&client_id),
@@ -499,7 +505,8 @@ impl Visitor {
         if is_stored {
             return self.serve(socket, session, start);
         }
-        let turned = Turned::denied(Refusal::UNAVAILABLE.into(), session.version());
+        let most = session.link.packet_bytes_max;
+        let turned = Turned::denied(Refusal::UNAVAILABLE.into(), session.version(), most);
         drop(session);
         self.turn_away(socket, caller, turned).await;
     }
@@ -568,6 +575,8 @@ impl Denied {
 struct Turned {
     refusal: Refusal,
     answer_in: Option<Version>,
+    /// Largest packet that the client takes, as far as it was read.
+    packet_bytes_max: usize,
     stage: RefusalStage,
     why: Why,
 }
@@ -575,12 +584,14 @@ struct Turned {
 impl Turned {
     fn unread(refused: ConnectRefused, bytes: &[u8]) -> Self {
         let ConnectRefused { refusal, answer_in } = refused;
-        Self { refusal, answer_in, stage: RefusalStage::Connect, why: explain(refusal, bytes) }
+        let (stage, why) = (RefusalStage::Connect, explain(refusal, bytes));
+        Self { refusal, answer_in, packet_bytes_max: usize::MAX, stage, why }
     }
 
-    fn denied(denied: Denied, version: Version) -> Self {
+    fn denied(denied: Denied, version: Version, packet_bytes_max: usize) -> Self {
         let Denied { refusal, why } = denied;
-        Self { refusal, answer_in: Some(version), stage: RefusalStage::Authorization, why }
+        let stage = RefusalStage::Authorization;
+        Self { refusal, answer_in: Some(version), packet_bytes_max, stage, why }
     }
 }
 
@@ -610,33 +621,6 @@ fn client_id(connect: &Connect<'_>, name: Option<&str>) -> Result<Arc<str>, Refu
         },
     };
     if is_good { Ok(Arc::from(id)) } else { Err(Refusal::CLIENT_ID) }
-}
-
-/// Checks the will against what the client may publish: at once, not when it is too late.
-fn will(
-    connect: &Connect<'_>,
-    publisher: &Publisher,
-    sessions: &Sessions,
-) -> Result<Option<Arc<Will>>, Refusal> {
-    let Some(will) = &connect.will else { return Ok(None) };
-    if !publisher.may_publish(will.topic) {
-        return Err(Refusal::WILL_DENIED);
-    }
-    let bytes = will.topic.len() + will.payload.len() + will.properties.len();
-    let is_kept = will.is_retained && !will.payload.is_empty();
-    if is_kept && !sessions.retained.has_room(will.topic, bytes) {
-        return Err(Refusal::RETAINED_FULL);
-    }
-    Ok(Some(Arc::new(Will {
-        connected_at: publisher.connected_at,
-        delay_seconds: will.delay_seconds,
-        topic: Box::from(will.topic),
-        content_type: Box::from(will.content_type),
-        properties: forward::kept(will.properties).into(),
-        payload: Box::from(will.payload),
-        qos: will.qos,
-        is_retained: will.is_retained,
-    })))
 }
 
 /// How long the client may be silent, and what to tell it where that is not what it asked for.

@@ -479,7 +479,9 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
                 self.session.shared.metrics.count_malformed(refusal.label);
             }
             let version = self.session.version();
-            write::put_disconnect(&mut self.out, version, refusal.code, refusal.text);
+            // [MQTT-3.14.2-3]
+            let text = write::reason_for(self.session.link.packet_bytes_max, refusal.text);
+            write::put_disconnect(&mut self.out, version, refusal.code, text);
             let rest = self.out.get(self.written..).unwrap_or_default();
             goodbye::say(&mut self.socket, rest).await;
         }

@@ -13,7 +13,11 @@ use axle_domain::{DeviceId, Envelope, Error, Kind, Timestamp, Will};
 use crate::admit::TOOL_NAME;
 use crate::inbox::Inbox;
 use crate::origin::{Mark, Origin};
+use crate::packet::connect::Connect;
+use crate::packet::forward;
+use crate::packet::refusal::Refusal;
 use crate::session::Shared;
+use crate::sessions::Sessions;
 
 /// Wills that wait for their clients to come back.
 #[derive(Default)]
@@ -52,6 +56,33 @@ impl Wills {
         }
         due
     }
+}
+
+/// Checks the will against what the client may publish: at once, not when it is too late.
+pub(crate) fn settle(
+    connect: &Connect<'_>,
+    publisher: &Publisher,
+    sessions: &Sessions,
+) -> Result<Option<Arc<Will>>, Refusal> {
+    let Some(will) = &connect.will else { return Ok(None) };
+    if !publisher.may_publish(will.topic) {
+        return Err(Refusal::WILL_DENIED);
+    }
+    let bytes = will.topic.len() + will.payload.len() + will.properties.len();
+    let is_kept = will.is_retained && !will.payload.is_empty();
+    if is_kept && !sessions.retained.has_room(will.topic, bytes) {
+        return Err(Refusal::RETAINED_FULL);
+    }
+    Ok(Some(Arc::new(Will {
+        connected_at: publisher.connected_at,
+        delay_seconds: will.delay_seconds,
+        topic: Box::from(will.topic),
+        content_type: Box::from(will.content_type),
+        properties: forward::kept(will.properties).into(),
+        payload: Box::from(will.payload),
+        qos: will.qos,
+        is_retained: will.is_retained,
+    })))
 }
 
 /// Appends a will to the log, if its client may still publish it.

@@ -57,6 +57,16 @@ pub(crate) fn aged(properties: &[u8], waited: u64) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(aged))
 }
 
+/// The properties of a message whose time is over while it is being delivered
+/// [MQTT-4.3.3-7]: of its expiry the least is left that every client reads, a second.
+pub(crate) fn spent(properties: &[u8]) -> Cow<'_, [u8]> {
+    let mut spent = properties.to_vec();
+    if let Some(place) = find_expiry(properties).and_then(|(_, at)| spent.get_mut(at..at + 4)) {
+        place.copy_from_slice(&[0, 0, 0, 1]);
+    }
+    Cow::Owned(spent)
+}
+
 /// The message expiry interval in seconds, if there is one.
 pub(crate) fn expiry(properties: &[u8]) -> Option<u32> {
     Some(find_expiry(properties)?.0)

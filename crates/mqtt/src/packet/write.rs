@@ -81,6 +81,12 @@ pub(crate) fn put_connack_refusal(out: &mut Vec<u8>, version: Version, code: u8,
     }
 }
 
+/// The reason, if a packet with it is surely not larger than what the client takes.
+pub(crate) fn reason_for(packet_bytes_max: usize, reason: &str) -> &str {
+    const AROUND: usize = 16;
+    if packet_bytes_max >= reason.len() + AROUND { reason } else { "" }
+}
+
 /// DISCONNECT; 3.1.1 has none that a server may send.
 pub(crate) fn put_disconnect(out: &mut Vec<u8>, version: Version, code: u8, reason: &str) {
     if version == Version::V5 {

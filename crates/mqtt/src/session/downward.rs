@@ -289,9 +289,13 @@ impl Session {
         let content = Arc::clone(&delivery.content);
         let waited = self.shared.app.ports.clock.now().micros_since(content.received_at);
         let waited = u64::try_from(waited / 1_000_000).unwrap_or(0);
-        // [MQTT-3.3.2-5], [MQTT-3.3.2-6]
-        let Some(properties) = forward::aged(&content.properties, waited) else {
-            return self.drop_delivery(&delivery, "expired");
+        let inbox = delivery.sequence.zip(self.link.inbox.get());
+        let is_again = inbox.is_some_and(|(sequence, inbox)| inbox.note_sent(sequence));
+        // [MQTT-3.3.2-5], [MQTT-3.3.2-6]; [MQTT-4.3.3-7]: only before it is sent for the first time.
+        let properties = match forward::aged(&content.properties, waited) {
+            Some(properties) => properties,
+            None if is_again => forward::spent(&content.properties),
+            None => return self.drop_delivery(&delivery, "expired"),
         };
         let mut message = Outbound {
             topic: &content.topic,
@@ -300,7 +304,8 @@ impl Session {
             packet_id,
             qos: delivery.qos,
             is_retained: delivery.is_retained,
-            is_duplicate: false,
+            // [MQTT-3.3.1-1]
+            is_duplicate: is_again,
             alias: None,
             identifiers: &delivery.identifiers,
         };
@@ -317,10 +322,6 @@ impl Session {
             } else if write::publish_length(self.version(), &message) > self.link.packet_bytes_max {
                 return self.drop_delivery(&delivery, "too_large");
             }
-        }
-        if let (Some(sequence), Some(inbox)) = (delivery.sequence, self.link.inbox.get()) {
-            // [MQTT-3.3.1-1]
-            message.is_duplicate = inbox.note_sent(sequence);
         }
         write::put_publish(out, self.version(), &message);
         self.counts.sent += 1;

@@ -379,8 +379,8 @@ impl Session {
     fn put_refusal(&self, pending: &Pending, refused: Refused, out: &mut Vec<u8>) {
         let (code, reason) = refused.code_and_reason();
         // [MQTT-3.1.2-29], [MQTT-3.4.2-2]
-        let is_told = self.wants_reasons && self.link.packet_bytes_max >= 256;
-        let reason = if is_told { reason } else { "" };
+        let reason = if self.wants_reasons { reason } else { "" };
+        let reason = write::reason_for(self.link.packet_bytes_max, reason);
         let first = if pending.qos == 2 { PUBREC } else { PUBACK };
         write::put_ack_refusal(out, first, pending.packet_id, code, reason);
     }
