@@ -1,6 +1,7 @@
 //! The command line: nouns and verbs, and what each takes.
 
 mod application;
+mod lifecycle;
 mod log;
 mod master;
 mod user;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
+pub use lifecycle::{DeviceRotateArgs, DeviceTransferArgs};
 pub use log::{ConsumerCommand, ConsumerCreateArgs, LogCommand, LogDumpArgs, LogSource};
 pub use master::{
     ComponentCommand, ComponentListArgs, DeviceImportArgs, FeedAcceptArgs, FeedCheckArgs,
@@ -212,8 +214,14 @@ pub enum DeviceCommand {
     Show(ThingArgs),
     /// Show when a device connected, why it went, and why it was refused.
     Connections(ThingArgs),
+    /// Write a new key and certificate of a device; those before let it in a while longer.
+    Rotate(DeviceRotateArgs),
     /// Withdraw a device's right to connect. Its data stays.
     Revoke(ThingArgs),
+    /// Give a device to another household, or to nobody: who had it loses it at once.
+    Transfer(DeviceTransferArgs),
+    /// Take a device out of service for good. Its data and its id stay.
+    Retire(ThingArgs),
 }
 
 /// What a new device is.

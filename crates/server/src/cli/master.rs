@@ -147,7 +147,8 @@ pub struct DeviceImportArgs {
     /// CSV: a first line with the columns `id`, `kind`, `name` and `model`, in any order, of
     /// which `id` must be there.
     pub file: PathBuf,
-    /// Also issue a certificate for each new device, and write keys and certificates here.
+    /// Also issue a certificate for each device that has none here, and write keys and
+    /// certificates here. After an interruption the same command goes on where it ended.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print JSON.

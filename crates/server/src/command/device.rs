@@ -1,6 +1,8 @@
 //! `axle device`: the registry, with the server running or stopped.
 
+mod credentials;
 mod import;
+mod lifecycle;
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +33,10 @@ pub(super) async fn run(command: DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::List(args) => list(args).await,
         DeviceCommand::Show(args) => show(args).await,
         DeviceCommand::Connections(args) => super::connections::of_device(args).await,
-        DeviceCommand::Revoke(args) => revoke(args).await,
+        DeviceCommand::Rotate(args) => lifecycle::rotate(args).await,
+        DeviceCommand::Revoke(args) => lifecycle::revoke(args).await,
+        DeviceCommand::Transfer(args) => lifecycle::transfer(args).await,
+        DeviceCommand::Retire(args) => lifecycle::retire(args).await,
     }
 }
 
@@ -129,15 +134,9 @@ async fn enroll_over_api(
         Err(failure) => return Err(failure),
     }
     let issued = client.post(&format!("{path}/certificates"), &json!({"csr": request_pem})).await?;
-    let text = |field: &str| {
-        let text = issued.get(field).and_then(Value::as_str).map(str::to_owned);
-        text.ok_or_else(|| {
-            Failure::new(Exit::Internal, format!("the server answered without `{field}`"))
-        })
-    };
     Ok(Credentials {
-        certificate_pem: text("certificate")?,
-        authority_pem: text("ca")?,
+        certificate_pem: credentials::text(&issued, "certificate")?.to_owned(),
+        authority_pem: credentials::text(&issued, "ca")?.to_owned(),
         mqtts: addresses.and_then(|addresses| addresses.get("mqtts").cloned()),
     })
 }
@@ -243,17 +242,6 @@ async fn show(args: ThingArgs) -> Result<(), Failure> {
         table.push(vec![field.clone(), cell(latest.get("value")), cell(latest.get("time"))]);
     }
     print(&table.render())
-}
-
-async fn revoke(args: ThingArgs) -> Result<(), Failure> {
-    let path = format!("/api/v1/devices/{}/revoke", encode_segment(&args.id));
-    let call = Call { method: Method::POST, path: &path, ..Call::default() };
-    let device = Client::find(&args.target)?.json(call).await?;
-    if args.json {
-        return print_json(&device);
-    }
-    note(&format!("device {} may not connect any more; its data stays", args.id));
-    Ok(())
 }
 
 #[cfg(test)]

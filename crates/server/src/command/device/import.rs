@@ -6,17 +6,20 @@ use std::fs;
 use std::path::Path;
 
 use axle_domain::{DeviceId, limit};
+use futures_util::{StreamExt, stream};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::credentials::{self, Files};
 use crate::cli::DeviceImportArgs;
 use crate::client::{Call, Client, encode_segment};
-use crate::data_dir;
 use crate::failure::{Exit, Failure};
 use crate::output::{ProgressLine, note, print_json};
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Devices that are worked on at one time: each waits for the server's disk.
+const AT_ONCE: usize = 16;
 /// Faults of a file that are named.
 const FAULTS_MAX: usize = 20;
 /// The columns that are known.
@@ -40,19 +43,39 @@ pub(super) async fn run(args: DeviceImportArgs) -> Result<(), Failure> {
     let text = fs::read_to_string(&args.file).map_err(|error| unreadable(&args.file, &error))?;
     let devices = read(&text).map_err(|faults| refused(&args.file, &faults))?;
     let client = Client::find(&args.target)?;
-    let missing = find_missing(&client, &devices, &args.file).await?;
-    let (mut made, known) = (0_usize, devices.len() - missing.len());
+    let out = args.out.as_deref();
+    let work = find_work(&client, &devices, &args.file, out).await?;
+    let count = |wanted: fn(&Work<'_>) -> bool| work.iter().filter(|it| wanted(it)).count();
+    let (made, lacking) = (count(|it| it.is_new), count(|it| !it.is_new && it.lacks_certificate));
+    let barred = count(|it| it.is_barred);
+    let known = devices.len() - made - lacking - barred;
     let progress = ProgressLine::default();
-    for device in missing {
-        register(&client, device, args.out.as_deref()).await?;
-        made += 1;
-        progress.show(&format!("{made} registered"));
+    let all = work.len();
+    let mut running =
+        stream::iter(work).map(|it| it.perform(&client, out)).buffer_unordered(AT_ONCE);
+    let mut done = 0_usize;
+    while let Some(result) = running.next().await {
+        // What is done stays done: the next run begins with what is left.
+        result.map_err(|failure| failure.with_hint("the same command again: it goes on here"))?;
+        done += 1;
+        progress.show(&format!("{done} of {all}"));
     }
-    drop(progress);
+    drop((running, progress));
     if args.json {
-        return print_json(&json!({"registered": made, "unchanged": known}));
+        return print_json(&json!({
+            "registered": made,
+            "certified": lacking,
+            "unchanged": known,
+            "barred": barred,
+        }));
     }
     note(&format!("{made} registered, {known} known already"));
+    if lacking > 0 {
+        note(&format!("{lacking} known ones had no certificate here and have one now"));
+    }
+    if barred > 0 {
+        note(&format!("{barred} known ones may not connect and got no certificate"));
+    }
     Ok(())
 }
 
@@ -72,22 +95,43 @@ fn refused(path: &Path, faults: &[String]) -> Failure {
     Failure::usage(message).with_hint("a first line `id,kind,name,model` and a device a line")
 }
 
-/// The devices that are not registered; one that is, with other facts, is a fault of the file.
-async fn find_missing<'a>(
+/// What is to be done for a device.
+struct Work<'a> {
+    device: &'a NewDevice,
+    is_new: bool,
+    /// Whether a certificate is to be written and is not there.
+    lacks_certificate: bool,
+    /// Whether it is revoked or retired: then it gets none.
+    is_barred: bool,
+}
+
+/// What the server knows of a device in the file: nothing, or its entry.
+async fn find(client: &Client, device: &NewDevice) -> Result<Option<Value>, Failure> {
+    let address = format!("/api/v1/devices/{}", encode_segment(device.id.as_str()));
+    match client.get(&address).await {
+        Ok(stored) => Ok(Some(stored)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What is left to do; a device that is registered with other facts is a fault of the file.
+async fn find_work<'a>(
     client: &Client,
     devices: &'a [NewDevice],
     path: &Path,
-) -> Result<Vec<&'a NewDevice>, Failure> {
-    let (mut missing, mut faults) = (Vec::new(), Vec::new());
-    for device in devices {
-        let address = format!("/api/v1/devices/{}", encode_segment(device.id.as_str()));
-        let stored = match client.get(&address).await {
-            Ok(stored) => stored,
-            Err(failure) if failure.exit == Exit::NotFound => {
-                missing.push(device);
-                continue;
-            }
-            Err(failure) => return Err(failure),
+    out: Option<&Path>,
+) -> Result<Vec<Work<'a>>, Failure> {
+    let mut found = stream::iter(devices)
+        .map(|device| async move { (device, find(client, device).await) })
+        .buffered(AT_ONCE);
+    let (mut work, mut faults) = (Vec::new(), Vec::new());
+    while let Some((device, stored)) = found.next().await {
+        let is_there = |out: &Path| Files::of(&device.id, out).certificate.exists();
+        let lacks_certificate = out.is_some_and(|out| !is_there(out));
+        let Some(stored) = stored? else {
+            work.push(Work { device, is_new: true, lacks_certificate, is_barred: false });
+            continue;
         };
         for (name, said) in ["kind", "name", "model"].iter().zip(&device.facts) {
             let known = stored.get(*name).and_then(Value::as_str).unwrap_or_default();
@@ -98,16 +142,33 @@ async fn find_missing<'a>(
                 ));
             }
         }
+        if lacks_certificate {
+            let is_barred = stored.get("status").and_then(Value::as_str) != Some("active");
+            work.push(Work { device, is_new: false, lacks_certificate: !is_barred, is_barred });
+        }
     }
     match faults.is_empty() {
-        true => Ok(missing),
+        true => Ok(work),
         false => Err(Failure { exit: Exit::Conflict, ..refused(path, &faults) }),
     }
 }
 
-async fn register(client: &Client, device: &NewDevice, out: Option<&Path>) -> Result<(), Failure> {
-    let id = &device.id;
-    let path = format!("/api/v1/devices/{}", encode_segment(id.as_str()));
+impl Work<'_> {
+    async fn perform(self, client: &Client, out: Option<&Path>) -> Result<(), Failure> {
+        if self.is_new {
+            register(client, self.device).await?;
+        }
+        match out {
+            Some(out) if self.lacks_certificate => {
+                credentials::issue(client, &self.device.id, out).await.map(|_issued| ())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn register(client: &Client, device: &NewDevice) -> Result<(), Failure> {
+    let path = format!("/api/v1/devices/{}", encode_segment(device.id.as_str()));
     let [kind, name, model] = &device.facts;
     let body = json!({"kind": kind, "name": name, "model": model});
     let call = Call {
@@ -117,19 +178,7 @@ async fn register(client: &Client, device: &NewDevice, out: Option<&Path>) -> Re
         is_new: true,
         ..Call::default()
     };
-    client.json(call).await?;
-    let Some(out) = out else { return Ok(()) };
-    let (key_pem, request_pem) = axle_mqtt::new_key_and_request(id)?;
-    let issued = client.post(&format!("{path}/certificates"), &json!({"csr": request_pem})).await?;
-    let text = |field: &str| {
-        issued.get(field).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-            Failure::new(Exit::Internal, format!("the server answered without `{field}`"))
-        })
-    };
-    fs::create_dir_all(out).map_err(|error| Failure::file("create", out, &error))?;
-    data_dir::put(&out.join(format!("{id}.key")), key_pem.as_bytes(), 0o600)?;
-    data_dir::put(&out.join(format!("{id}.crt")), text("certificate")?.as_bytes(), 0o644)?;
-    data_dir::put(&out.join("ca.crt"), text("ca")?.as_bytes(), 0o644)
+    client.json(call).await.map(|_device| ())
 }
 
 /// Reads a file: the first line names its columns, in any order.
