@@ -23,6 +23,7 @@ use crate::ingest::Ingest;
 use crate::metrics::DoorMetrics;
 use crate::presence::Presence;
 use crate::project::Projector;
+use crate::provisioning::Provisioning;
 use crate::publish::Publish;
 use crate::quality::Quality;
 use crate::quarantine::Quarantine;
@@ -145,6 +146,7 @@ pub struct App {
     /// The ports, for what needs no use case: reading the log, figures of the store, the clock.
     pub ports: Ports,
     door: Arc<DoorMetrics>,
+    pub(crate) provisioning: Provisioning,
 }
 
 impl App {
@@ -220,6 +222,7 @@ impl App {
             schemas,
             ports,
             door,
+            provisioning: Provisioning::default(),
         })
     }
 

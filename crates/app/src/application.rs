@@ -6,10 +6,14 @@ use axle_domain::port::{
     ApplicationStore, CertificateAuthority, CertificateSubject, Clock, DeviceLink,
     SignedCertificate,
 };
-use axle_domain::{Application, ApplicationKind, ApplicationName, Error, Grants, Kind, limit};
+use axle_domain::provisioning::claim_grants;
+use axle_domain::{
+    Application, ApplicationKind, ApplicationName, ClaimTerms, Error, Grants, Kind, limit,
+};
 use tokio::sync::Mutex;
 
 use crate::app::Ports;
+use crate::device::check_text;
 use crate::random::random_text;
 use crate::registry::Registry;
 use crate::token::hash;
@@ -21,7 +25,7 @@ pub struct NewApplication {
     pub name: ApplicationName,
     /// What it is for.
     pub kind: ApplicationKind,
-    /// What it may publish and subscribe to.
+    /// What it may publish and subscribe to; a claim has what it needs, whatever stands here.
     pub grants: Grants,
     /// Whether it gets a token.
     pub has_token: bool,
@@ -71,15 +75,22 @@ impl Applications {
             return Err(Error::new(Kind::Conflict, "application.too_many", message));
         }
         let secret = if new.has_token { Some(random_text("axle_", 40)?) } else { None };
+        let grants = match new.kind {
+            ApplicationKind::Backend => new.grants,
+            ApplicationKind::Claim(_) => claim_grants(&name)?,
+        };
         let application = Application {
             name,
             kind: new.kind,
-            grants: Arc::new(new.grants),
+            grants: Arc::new(grants),
             token: secret.as_deref().map(hash),
             certificates: Vec::new(),
             created_at: self.clock.now(),
         };
         application.check()?;
+        if let ApplicationKind::Claim(terms) = &application.kind {
+            check_terms(terms)?;
+        }
         self.store.create_application(application.clone()).await?;
         let application = Arc::new(application);
         self.registry.put_application(&application);
@@ -122,6 +133,41 @@ impl Applications {
         Ok((signed, self.authority.authority_pem()))
     }
 
+    /// Takes one off the devices that a claim may bring, before it brings it.
+    ///
+    /// # Errors
+    /// `Denied` when the claim is gone, or has brought all that it may.
+    pub(crate) async fn spend(&self, claim: &ApplicationName) -> Result<ClaimTerms, Error> {
+        let _change = self.changing.lock().await;
+        let (mut application, mut terms) = self.claim(claim)?;
+        terms.left = terms.left.checked_sub(1).ok_or_else(|| {
+            let message = format!("claim `{claim}` has brought all the devices that it may");
+            Error::new(Kind::Denied, "claim.spent", message)
+        })?;
+        application.kind = ApplicationKind::Claim(terms.clone());
+        self.store.update_application(application.clone()).await?;
+        self.registry.put_application(&Arc::new(application));
+        Ok(terms)
+    }
+
+    /// A claim and for which devices it may ask.
+    ///
+    /// # Errors
+    /// `Denied` when there is none of that name any more.
+    pub(crate) fn claim(
+        &self,
+        claim: &ApplicationName,
+    ) -> Result<(Application, ClaimTerms), Error> {
+        let application = self.registry.find_application(claim.as_str());
+        match application.map(|it| (*it).clone()) {
+            Some(it) => match it.kind.clone() {
+                ApplicationKind::Claim(terms) => Ok((it, terms)),
+                ApplicationKind::Backend => Err(no_claim(claim)),
+            },
+            None => Err(no_claim(claim)),
+        }
+    }
+
     /// Withdraws an application: token and certificates are worth nothing from now on, and its
     /// connections end.
     ///
@@ -136,6 +182,21 @@ impl Applications {
         self.link.disconnect_application(name);
         Ok(())
     }
+}
+
+fn check_terms(terms: &ClaimTerms) -> Result<(), Error> {
+    check_text("kind", &terms.device_kind)?;
+    let most = limit::CLAIM_DEVICES_MAX;
+    if (1..=most).contains(&terms.left) {
+        return Ok(());
+    }
+    let message = format!("a claim brings from 1 to {most} devices");
+    Err(Error::invalid("claim.count_invalid", message)
+        .with_limit(u64::from(most), u64::from(terms.left)))
+}
+
+fn no_claim(name: &ApplicationName) -> Error {
+    Error::new(Kind::Denied, "claim.unknown", format!("`{name}` is no claim"))
 }
 
 fn not_found(name: &ApplicationName) -> Error {

@@ -335,7 +335,7 @@ impl Devices {
     }
 }
 
-fn check_text(field: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn check_text(field: &str, text: &str) -> Result<(), Error> {
     const TEXT_BYTES_MAX: usize = 256;
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("`{field}` is too long: at most {TEXT_BYTES_MAX} bytes");

@@ -25,6 +25,7 @@ mod password;
 mod presence;
 mod principal;
 mod project;
+mod provisioning;
 mod publish;
 mod publisher;
 mod quality;
@@ -64,6 +65,7 @@ pub use password::Password;
 pub use presence::{Departure, Presence, SilentAfter};
 pub use principal::Principal;
 pub use project::{ProjectionFigures, Projector};
+pub use provisioning::provisioning_refusal;
 pub use publish::{NewMessage, Publish, Published};
 pub use publisher::{Publisher, Rights};
 pub use quality::{

@@ -2,31 +2,36 @@
 
 use std::sync::Arc;
 
-use crate::{ApplicationName, Error, Fingerprint, Grants, Timestamp, TokenHash, limit};
+use crate::{ApplicationName, Error, Fingerprint, Grants, IdPattern, Timestamp, TokenHash, limit};
 
 /// What an application is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplicationKind {
     /// A backend program with granted topic filters.
     Backend,
     /// An identity that devices share until each has its own: it may ask for that, nothing else.
-    Claim,
+    Claim(ClaimTerms),
+}
+
+/// For which devices a claim may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimTerms {
+    /// Their ids.
+    pub devices: IdPattern,
+    /// What they are (`bike`, `car`, …); empty if unknown.
+    pub device_kind: String,
+    /// How many more it may bring.
+    pub left: u32,
 }
 
 impl ApplicationKind {
     /// The word in JSON and in the state.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Backend => "backend",
-            Self::Claim => "claim",
+            Self::Claim(_) => "claim",
         }
-    }
-
-    /// Reads the word.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Backend, Self::Claim].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod limit;
 mod message;
 mod network;
 pub mod port;
+pub mod provisioning;
 mod quarantine;
 mod retained_message;
 mod row;
@@ -38,7 +39,7 @@ mod turned;
 mod user;
 
 pub use access::Access;
-pub use application::{Application, ApplicationKind};
+pub use application::{Application, ApplicationKind, ClaimTerms};
 pub use client_session::{ClientSession, QueuedMessage, ReceivedPublish, Subscription, Will};
 pub use command::{Command, CommandStatus, Reply, Transition};
 pub use component::{Component, ComponentStatus, Installation};

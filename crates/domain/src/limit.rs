@@ -125,6 +125,15 @@ pub const MAP_SINGLES_MAX: usize = 400;
 pub const APPLICATIONS_MAX: usize = 1000;
 /// Most filters that one application may publish to, and most that it may subscribe to.
 pub const GRANTS_PER_APPLICATION_MAX: usize = 64;
+/// Most devices that one claim may bring.
+pub const CLAIM_DEVICES_MAX: u32 = 1_000_000;
+/// Requests of one claim a minute, for certificates and things together; a line that makes ten
+/// devices a second needs both for each.
+pub const CLAIM_REQUESTS_PER_MINUTE: u32 = 1200;
+/// How long a certificate of a claim waits to be some device's.
+pub const CLAIM_CERTIFICATE_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+/// Certificates of claims that wait; beyond, the oldest makes room.
+pub const CLAIM_CERTIFICATES_WAITING_MAX: usize = 10_000;
 /// Most certificates of one application.
 pub const CERTIFICATES_PER_APPLICATION_MAX: usize = 16;
 

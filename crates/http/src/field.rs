@@ -142,11 +142,34 @@ impl Fields {
         self.faults.push(Fault { pointer: format!("/{name}"), detail });
     }
 
+    /// Takes an object that may be missing, to be read like the body.
+    pub(crate) fn object(&mut self, name: &'static str) -> Option<Self> {
+        if let Value::Object(left) = self.value(name)? {
+            return Some(Self { left, known: Vec::new(), faults: Vec::new() });
+        }
+        self.fault(name, "must be an object");
+        None
+    }
+
+    /// Ends reading the object of a field: its faults are the body's.
+    pub(crate) fn absorb(&mut self, name: &'static str, object: Self) {
+        let faults = object.into_faults().into_iter();
+        self.faults.extend(faults.map(|fault| Fault {
+            pointer: format!("/{name}{}", fault.pointer),
+            detail: fault.detail,
+        }));
+    }
+
     /// Ends reading.
     ///
     /// # Errors
     /// 422 with every fault, unknown fields among them.
-    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        let faults = self.into_faults();
+        if faults.is_empty() { Ok(()) } else { Err(Problem::unprocessable(faults)) }
+    }
+
+    fn into_faults(mut self) -> Vec<Fault> {
         for name in self.left.keys() {
             let shown: String = name.chars().take(64).collect();
             let hint = match nearest(name, &self.known) {
@@ -157,6 +180,6 @@ impl Fields {
             let detail = format!("`{}` is unknown: {hint}", shown.escape_debug());
             self.faults.push(Fault { pointer, detail });
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::unprocessable(self.faults)) }
+        self.faults
     }
 }

@@ -3,6 +3,7 @@
 
 mod downward;
 mod pace;
+mod provisioning;
 mod received;
 mod subscription;
 mod upward;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::failure::{Failure, corrupt, unavailable};
 
 /// Every step of the layout, in order; the count is the version. A step is never edited.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_people.sql"),
     include_str!("../migrations/0003_connections.sql"),
@@ -23,10 +23,11 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_client_sessions.sql"),
     include_str!("../migrations/0009_consumers.sql"),
     include_str!("../migrations/0010_retained.sql"),
+    include_str!("../migrations/0011_claims.sql"),
 ];
 
 /// The version of the layout that this program writes.
-pub(crate) const VERSION: u32 = 10;
+pub(crate) const VERSION: u32 = 11;
 const _: () = assert!(VERSION as usize == MIGRATIONS.len());
 
 /// `AXLE`: tells our file from any other SQLite file.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axle_app::NewApplication;
-use axle_domain::{Application, ApplicationKind, ApplicationName, Grants, TopicFilter, limit};
+use axle_domain::{
+    Application, ApplicationKind, ApplicationName, ClaimTerms, Grants, IdPattern, TopicFilter,
+    limit,
+};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -28,7 +31,9 @@ pub(super) static CREATE: Operation = Operation {
     description: "It connects over MQTT with TLS and brings its token as password; the user name \
         is ignored, the client id is its name, or its name, `/` and a suffix. What is not granted \
         is denied. The token is shown this once; axle keeps its hash alone. With `token` false it \
-        gets none and comes with a certificate.",
+        gets none and comes with a certificate. With `claim` it is no program but an identity \
+        that devices share until each has its own: it may ask for that over MQTT, for devices of \
+        the pattern and as many as `count` says, and nothing else.",
     rights: "`admin`",
     body: json_body("ApplicationInput"),
     replies: &[reply(201, "NewApplication", "The application.")],
@@ -50,9 +55,17 @@ pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answe
         publish: filters(&mut fields, "publish"),
         subscribe: filters(&mut fields, "subscribe"),
     };
-    let has_token = fields.optional_switch("token").unwrap_or(true);
+    let kind = match claim(&mut fields) {
+        Some(terms) => ApplicationKind::Claim(terms),
+        None => ApplicationKind::Backend,
+    };
+    let is_claim = matches!(kind, ApplicationKind::Claim(_));
+    if is_claim && grants != Grants::default() {
+        fields.fault("claim", "takes no filters: a claim asks for identities and nothing else");
+    }
+    let has_token = fields.optional_switch("token").unwrap_or(!is_claim);
     fields.finish()?;
-    let new = NewApplication { name: parsed?, kind: ApplicationKind::Backend, grants, has_token };
+    let new = NewApplication { name: parsed?, kind, grants, has_token };
     let created = api.app.applications.create(new).await;
     let (application, secret) = created.map_err(|error| Problem::from(error).at(""))?;
     let mut body = wire(&application);
@@ -60,6 +73,20 @@ pub(super) async fn create(State(api): State<Arc<Api>>, mut call: Call) -> Answe
         body.insert("token".to_owned(), Value::String(secret));
     }
     Ok(json_answer(StatusCode::CREATED, &body))
+}
+
+/// `{"devices":PATTERN,"kind":TEXT,"count":NUMBER}`.
+fn claim(fields: &mut Fields) -> Option<ClaimTerms> {
+    let mut claim = fields.object("claim")?;
+    let pattern = claim.text("devices");
+    let device_kind = claim.optional_text("kind").unwrap_or_default();
+    let left = u32::try_from(claim.count("count", 0)).unwrap_or(u32::MAX);
+    let devices = IdPattern::parse(&pattern);
+    if let (Err(error), false) = (&devices, pattern.is_empty()) {
+        claim.fault("devices", &error.message);
+    }
+    fields.absorb("claim", claim);
+    Some(ClaimTerms { devices: devices.ok()?, device_kind, left })
 }
 
 fn filters(fields: &mut Fields, name: &'static str) -> Vec<TopicFilter> {
@@ -163,6 +190,14 @@ fn wire(application: &Application) -> Value {
         "subscribe": texts(&application.grants.subscribe),
         "has_token": application.token.is_some(),
         "certificates": certificates.collect::<Vec<_>>(),
+        "claim": match &application.kind {
+            ApplicationKind::Backend => Value::Null,
+            ApplicationKind::Claim(terms) => json!({
+                "devices": terms.devices.as_str(),
+                "kind": terms.device_kind,
+                "left": terms.left,
+            }),
+        },
         "created_at": time(application.created_at),
     })
 }

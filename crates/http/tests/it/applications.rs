@@ -31,6 +31,36 @@ async fn an_application_is_made_listed_certified_and_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_claim_is_an_identity_and_no_program() {
+    let world = World::new().await;
+    let claim = json!({"devices": "bike-*", "kind": "bike", "count": 500});
+    let body = json!({"name": "line-7", "claim": claim});
+    let made = world.post("/api/v1/applications").json(&body).send().await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    assert_eq!((&made["kind"], &made["has_token"]), (&json!("claim"), &json!(false)));
+    assert_eq!(made["claim"], json!({"devices": "bike-*", "kind": "bike", "left": 500}));
+    assert_eq!((&made["publish"], made["subscribe"].as_array().unwrap().len()), (&json!([]), 2));
+    for (body, pointers) in [
+        (json!({"name": "x", "claim": {"devices": "a b", "count": 1}}), &["/claim/devices"][..]),
+        (json!({"name": "x", "claim": {"count": "1"}}), &["/claim/devices", "/claim/count"]),
+        (json!({"name": "x", "claim": {"devices": "*", "count": 1, "x": 1}}), &["/claim/x"]),
+        (json!({"name": "x", "claim": 7}), &["/claim"]),
+        (
+            json!({"name": "x", "publish": ["a"], "claim": {"devices": "*", "count": 1}}),
+            &["/claim"],
+        ),
+        (json!({"name": "x", "claim": {"devices": "*", "count": 0}}), &[""]),
+    ] {
+        let refused = world.post("/api/v1/applications").json(&body).send().await;
+        assert_eq!(refused.status, 422, "{body}");
+        let faults = refused.json()["errors"].as_array().unwrap().clone();
+        let seen: Vec<_> = faults.iter().map(|it| it["pointer"].as_str().unwrap()).collect();
+        assert_eq!(seen, pointers, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn every_fault_of_a_new_application_is_named() {
     let world = World::new().await;
     let body = json!({"name": "Erp", "publish": ["a/#/b"], "subscribe": ["ok", "$share/g/x"]});

@@ -39,7 +39,7 @@ pub(crate) struct Pending {
 
 /// A publish that is acknowledged with an error: it will never be accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Refused {
+pub(super) enum Refused {
     NotAuthorized,
     PayloadFormat,
     RetainedFull,
@@ -188,6 +188,11 @@ impl Session {
                 }
             }
         }
+        if publish.topic.starts_with("$aws/")
+            && let Some(claim) = self.claim()
+        {
+            return self.take_request(publish, claim, out);
+        }
         // [MQTT-3.3.2-4]
         if publish.is_text && std::str::from_utf8(publish.payload).is_err() {
             return Ok(self.refuse(publish, Refused::PayloadFormat, out));
@@ -272,7 +277,7 @@ impl Session {
         Ok(offset)
     }
 
-    fn not_taken(
+    pub(super) fn not_taken(
         &mut self,
         publish: &Publish<'_>,
         error: &Error,
@@ -317,7 +322,7 @@ impl Session {
 
     /// Acknowledges a publish that is no new record, after the publishes before it, and not before
     /// the record is safe that it is a repetition of, or that counts its refusal.
-    fn acknowledge_in_turn(
+    pub(super) fn acknowledge_in_turn(
         &mut self,
         publish: &Publish<'_>,
         refusal: Option<Refused>,

@@ -21,6 +21,7 @@ mod exactly_once_kept;
 mod journal;
 mod kept_sessions;
 mod presence;
+mod provisioning;
 mod proxied;
 mod publishing;
 mod retained;

@@ -37,6 +37,16 @@ pub struct ApplicationCreateArgs {
     /// Make no token: it comes with a certificate of `axle application certify`.
     #[arg(long)]
     pub no_token: bool,
+    /// Make it a claim: an identity that devices share until each has its own, and that may ask
+    /// for those of these ids; `*` stands for any characters. It gets no token.
+    #[arg(long, value_name = "IDS", conflicts_with_all = ["publish", "subscribe", "no_token"])]
+    pub claim: Option<String>,
+    /// How many devices the claim may bring.
+    #[arg(long, value_name = "N", requires = "claim", default_value_t = 1000)]
+    pub count: u32,
+    /// What the devices of the claim are: bike, car, meter, …
+    #[arg(long, value_name = "KIND", requires = "claim", default_value = "")]
+    pub kind: String,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use axle_domain::{ApplicationName, TopicFilter};
+use axle_domain::{ApplicationName, IdPattern, TopicFilter};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -28,12 +28,20 @@ async fn create(args: ApplicationCreateArgs) -> Result<(), Failure> {
     for filter in args.publish.iter().chain(&args.subscribe) {
         TopicFilter::parse(filter)?;
     }
-    let body = json!({
-        "name": name.as_str(),
-        "publish": args.publish,
-        "subscribe": args.subscribe,
-        "token": !args.no_token,
-    });
+    let body = match &args.claim {
+        Some(devices) => {
+            let devices = IdPattern::parse(devices)?;
+            let claim =
+                json!({"devices": devices.as_str(), "kind": args.kind, "count": args.count});
+            json!({"name": name.as_str(), "claim": claim})
+        }
+        None => json!({
+            "name": name.as_str(),
+            "publish": args.publish,
+            "subscribe": args.subscribe,
+            "token": !args.no_token,
+        }),
+    };
     let answer = Client::find(&args.target)?.post("/api/v1/applications", &body).await?;
     if args.json {
         return print_json(&answer);

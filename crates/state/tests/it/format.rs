@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use axle_domain::port::{
-    ClientSessionStore, CommandStore, ComponentRegistry, ConnectionFilter, ConnectionJournal,
-    ConsumerRegistry, Counters, CredentialStore, DeviceFilter, DeviceRegistry, Projected,
-    QueueFigures, ReportedState, ReviewFilter, SessionChanges, SessionStore, TokenStore,
+    ApplicationStore, ClientSessionStore, CommandStore, ComponentRegistry, ConnectionFilter,
+    ConnectionJournal, ConsumerRegistry, Counters, CredentialStore, DeviceFilter, DeviceRegistry,
+    Projected, QueueFigures, ReportedState, ReviewFilter, SessionChanges, SessionStore, TokenStore,
     UploadReceipt, UserStore,
 };
 use axle_domain::{
-    Certificate, CommandStatus, Consumer, ConsumerName, FieldKey, Fingerprint, Invitation, Kind,
-    LatestValue, Offset, OwnedValue, Passkey, QuarantineFilter, QuarantineId, QuarantineItem,
-    QuarantineState, Reply, Scope, SecretHash, Session, Timestamp, Token, TokenHash, UploadId,
+    Application, ApplicationKind, Certificate, ClaimTerms, CommandStatus, Consumer, ConsumerName,
+    FieldKey, Fingerprint, IdPattern, Invitation, Kind, LatestValue, Offset, OwnedValue, Passkey,
+    QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState, Reply, Scope, SecretHash,
+    Session, Timestamp, Token, TokenHash, UploadId,
 };
 use axle_state::{STATE_VERSION, SqliteState, verify};
+use axle_testkit::conformance::state::application_store::application;
 use axle_testkit::conformance::state::client_session_store::{
     queued, received, retained, session as session_at_rest,
 };
@@ -252,6 +254,24 @@ async fn check_consumers(state: &SqliteState) {
     assert_eq!(state.list_consumers().await.unwrap(), expected);
 }
 
+fn claim() -> Application {
+    let terms = ClaimTerms {
+        devices: IdPattern::parse("b-*").unwrap(),
+        device_kind: "bike".to_owned(),
+        left: 7,
+    };
+    Application { kind: ApplicationKind::Claim(terms), ..application("line-7", 7) }
+}
+
+async fn fill_claims(state: &SqliteState) {
+    state.create_application(claim()).await.unwrap();
+    state.create_application(application("erp", 8)).await.unwrap();
+}
+
+async fn check_claims(state: &SqliteState) {
+    assert_eq!(state.list_applications().await.unwrap(), [application("erp", 8), claim()]);
+}
+
 /// With `AXLE_WRITE_FIXTURE=<file>` it also writes the file that becomes the fixture of a version.
 #[tokio::test]
 async fn reads_what_it_has_written() {
@@ -262,6 +282,7 @@ async fn reads_what_it_has_written() {
     fill_sessions(&folder.state()).await;
     fill_consumers(&folder.state()).await;
     fill_retained(&folder.state()).await;
+    fill_claims(&folder.state()).await;
     let state = folder.state();
     check(&state).await;
     check_people(&state).await;
@@ -269,6 +290,7 @@ async fn reads_what_it_has_written() {
     check_sessions(&state).await;
     check_consumers(&state).await;
     check_retained(&state).await;
+    check_claims(&state).await;
     drop(state);
     if let Some(target) = std::env::var_os("AXLE_WRITE_FIXTURE") {
         std::fs::copy(folder.path(), target).unwrap();
@@ -333,6 +355,22 @@ async fn reads_state_v10() {
     check_sessions(&state).await;
     check_consumers(&state).await;
     check_retained(&state).await;
+    drop(state);
+    verified(&folder);
+}
+
+#[tokio::test]
+async fn reads_state_v11() {
+    let folder = Folder::new();
+    std::fs::copy(fixture(11), folder.path()).unwrap();
+    let state = folder.state();
+    check(&state).await;
+    check_people(&state).await;
+    check_parts(&state).await;
+    check_sessions(&state).await;
+    check_consumers(&state).await;
+    check_retained(&state).await;
+    check_claims(&state).await;
     drop(state);
     verified(&folder);
 }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use axle_domain::{
-    Application, ApplicationKind, ApplicationName, Fingerprint, Grants, Kind, TokenHash,
-    TopicFilter,
+    Application, ApplicationKind, ApplicationName, ClaimTerms, Fingerprint, Grants, IdPattern,
+    Kind, TokenHash, TopicFilter,
 };
 
 use super::{Place, State, assert_refused, at};
@@ -41,10 +41,20 @@ pub async fn changes_are_durable_when_they_return(place: &dyn Place) {
         ..application("b", 2)
     };
     state.update_application(changed.clone()).await.unwrap();
+    let claim = |left| Application {
+        kind: ApplicationKind::Claim(ClaimTerms {
+            devices: IdPattern::parse("b-*").unwrap(),
+            device_kind: "bike".to_owned(),
+            left,
+        }),
+        ..application("d", 4)
+    };
+    state.create_application(claim(10)).await.unwrap();
+    state.update_application(claim(9)).await.unwrap();
     assert!(state.delete_application(&application("c", 3).name).await.unwrap());
     drop(state);
     let state = place.open().await;
-    assert_eq!(state.list_applications().await.unwrap(), [application("a", 1), changed]);
+    assert_eq!(state.list_applications().await.unwrap(), [application("a", 1), changed, claim(9)]);
 }
 
 /// Clause 2 and the errors.
