@@ -301,3 +301,27 @@ async fn mqtt_3_8_3_3_no_local_holds_over_a_restart() {
     world.append("a", b"theirs", 1);
     assert_eq!(next(&mut client).await.0, b"theirs");
 }
+
+#[tokio::test]
+async fn the_session_of_a_device_that_retires_ends_with_all_that_waits() {
+    let world = World::new().await;
+    let (b_1, _) = (world.add("b-1").await, world.add("b-2").await);
+    for id in ["b-1", "b-1/app", "b-2"] {
+        let (mut device, _) = keeping(&world, id).await;
+        let filter = format!("v1/d/{}/c/#", &id[..3]);
+        assert_eq!(device.subscribe(&[&filter]).await, [1]);
+        goodbye(device, &[0xe0, 0]).await;
+    }
+    assert_eq!(world.stored_sessions().await.sessions.len(), 3);
+    world.app.retire(&b_1).await.unwrap();
+    let wait = async {
+        while world.stored_sessions().await.sessions.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), wait).await.expect("they end with it");
+    let left = world.stored_sessions().await.sessions;
+    assert_eq!(left[0].0.client_id, "b-2");
+    let (mut device, _) = keeping(&world, "b-2").await;
+    device.ping().await;
+}
