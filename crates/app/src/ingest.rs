@@ -52,10 +52,11 @@ impl Ingest {
         if !publisher.may_publish(content.topic) {
             return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
+        let topic = publisher.own_topic(content.topic);
         self.log.append(&Message {
             source: Source::Mqtt,
-            device: publisher.speaks_for(content.topic),
-            topic: content.topic,
+            device: publisher.speaks_for(&topic),
+            topic: &topic,
             content_type: content.content_type,
             payload: content.payload,
             received_at: self.clock.now(),

@@ -1,14 +1,17 @@
 //! Who publishes and subscribes over MQTT, and to what.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use axle_domain::{DeviceId, Grants, Timestamp, Topic};
+use axle_domain::{DeviceId, Grants, Layouts, Timestamp, Topic};
 
 /// To which topics a client may publish and subscribe.
 #[derive(Clone, Debug)]
 pub enum Rights {
     /// A device: its own tree.
     OwnTree,
+    /// A device that speaks on topics of another layout too: what they are mapped to.
+    Mapped(Arc<Layouts>),
     /// A backend application: what an operator has granted.
     Granted(Arc<Grants>),
     /// A local tool, on a listener with `plain_access = "all"`: everything.
@@ -37,9 +40,21 @@ impl Publisher {
     fn is_granted(&self, topic: &str) -> bool {
         match &self.rights {
             Rights::OwnTree => Topic::may_publish(self.device.as_str(), topic),
+            Rights::Mapped(_) => Topic::may_publish(self.device.as_str(), &self.own_topic(topic)),
             Rights::Granted(grants) => grants.may_publish(topic),
             Rights::Everything => true,
         }
+    }
+
+    /// The topic that a message on this one is taken for.
+    #[must_use]
+    pub fn own_topic<'a>(&self, topic: &'a str) -> Cow<'a, str> {
+        let mapped = match &self.rights {
+            // Axle's own topics are not looked up.
+            Rights::Mapped(layouts) if !topic.starts_with("v1/") => layouts.up(topic),
+            Rights::Mapped(_) | Rights::OwnTree | Rights::Granted(_) | Rights::Everything => None,
+        };
+        mapped.map_or(Cow::Borrowed(topic), Cow::Owned)
     }
 
     /// Whether it may subscribe to this filter.
@@ -47,6 +62,10 @@ impl Publisher {
     pub fn may_subscribe(&self, filter: &str) -> bool {
         match &self.rights {
             Rights::OwnTree => Topic::may_subscribe(self.device.as_str(), filter),
+            Rights::Mapped(layouts) => {
+                let device = self.device.as_str();
+                Topic::may_subscribe(device, filter) || layouts.may_subscribe(device, filter)
+            }
             Rights::Granted(grants) => grants.may_subscribe(filter),
             Rights::Everything => true,
         }
@@ -56,7 +75,7 @@ impl Publisher {
     /// an application and a tool for the device that the topic names.
     #[must_use]
     pub fn speaks_for<'a>(&'a self, topic: &'a str) -> &'a str {
-        if let Rights::OwnTree = self.rights {
+        if matches!(self.rights, Rights::OwnTree | Rights::Mapped(_)) {
             return self.device.as_str();
         }
         let named = topic.strip_prefix("v1/d/").and_then(|rest| rest.split('/').next());
@@ -68,7 +87,7 @@ impl Publisher {
     #[must_use]
     pub fn denial(&self) -> String {
         match &self.rights {
-            Rights::OwnTree => format!(
+            Rights::OwnTree | Rights::Mapped(_) => format!(
                 "device `{0}` may publish to v1/d/{0}/t/{{stream}}, e/{{type}} and \
                  c/{{command}}/r only",
                 self.device

@@ -21,6 +21,7 @@ mod id;
 mod id_pattern;
 mod latency;
 mod latest;
+mod layout;
 pub mod limit;
 mod message;
 mod network;
@@ -61,6 +62,7 @@ pub use id::{
 pub use id_pattern::IdPattern;
 pub use latency::{LatencyCounts, LatencyHistogram};
 pub use latest::{FieldKey, LatestValue, OwnedValue};
+pub use layout::{Layout, Layouts};
 pub use message::{ConnectionId, Envelope, Message, Offset, Source};
 pub use network::network;
 pub use quarantine::{

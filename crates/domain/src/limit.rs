@@ -12,6 +12,8 @@ pub const PACKET_BYTES_BEFORE_CONNECT_MAX: usize = 16 * 1024;
 pub const TOPIC_BYTES_MAX: usize = 256;
 /// Most levels of a topic name or filter.
 pub const TOPIC_LEVELS_MAX: usize = 16;
+/// Most mappings of topic layouts.
+pub const LAYOUTS_MAX: usize = 64;
 /// Most subscriptions of one session.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Most filters in one SUBSCRIBE or UNSUBSCRIBE packet that are looked at.

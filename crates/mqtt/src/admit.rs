@@ -107,10 +107,10 @@ impl Who {
         }
     }
 
-    fn publisher(&self, connected_at: Timestamp) -> Result<Publisher, Refusal> {
+    fn publisher(&self, shared: &Shared, connected_at: Timestamp) -> Result<Publisher, Refusal> {
         let device = DeviceId::parse(self.name().unwrap_or(TOOL_NAME));
         let rights = match self {
-            Self::Device(_) => Rights::OwnTree,
+            Self::Device(_) => shared.device_rights(),
             Self::Application(application) => Rights::Granted(Arc::clone(&application.grants)),
             Self::Tool => Rights::Everything,
         };
@@ -362,7 +362,7 @@ impl Visitor {
         let client_id =
             client_id(connect, who.name()).map_err(|refusal| self.foreign(refusal, caller))?;
         let is_assigned = connect.client_id.is_empty();
-        let publisher = who.publisher(connected_at)?;
+        let publisher = who.publisher(shared, connected_at)?;
         let will = will::settle(connect, &publisher, &shared.sessions)?;
         let link = Link::new(LinkOf {
             id: shared.sessions.next_id(),

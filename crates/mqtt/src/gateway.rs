@@ -104,6 +104,7 @@ impl Gateway {
         let metrics = Metrics::new(&metrics)?;
         let tracker = TaskTracker::new();
         let takeovers = Takeovers::new(settings.takeovers_per_minute_max);
+        let _first = sessions.layouts.set(Arc::clone(&settings.layouts)).is_ok();
         let shared = Arc::new(Shared { app, sessions, metrics, settings, tracker, tls, takeovers });
         let router = Router::open(&shared).await?;
         Ok(Self { shared, listeners, tls_address, plain_address, https_address, router, stop })

@@ -11,7 +11,7 @@ mod upward;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axle_app::{App, Departure, Publisher};
+use axle_app::{App, Departure, Publisher, Rights};
 use axle_domain::{DeviceId, Will, limit};
 use rustls_pki_types::CertificateDer;
 use tokio_util::task::TaskTracker;
@@ -51,6 +51,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What every device may.
+    pub(crate) fn device_rights(&self) -> Rights {
+        match self.settings.layouts.is_empty() {
+            true => Rights::OwnTree,
+            false => Rights::Mapped(Arc::clone(&self.settings.layouts)),
+        }
+    }
+
     /// Whether the certificates that a client has shown are good still.
     pub(crate) fn believes(&self, chain: &[CertificateDer<'_>]) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.vouch(chain).is_ok())

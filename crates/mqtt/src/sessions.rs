@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_app::{Departure, Presence, Registry};
 use axle_domain::port::{DeviceLink, Receipt, SendError, StoredSessions};
 use axle_domain::{
-    ApplicationName, ConnectionId, DeviceId, Fingerprint, Offset, ProtocolVersion, ReceivedPublish,
-    Subscription, Timestamp, Will, limit,
+    ApplicationName, ConnectionId, DeviceId, Fingerprint, Layouts, Offset, ProtocolVersion,
+    ReceivedPublish, Subscription, Timestamp, Will, limit,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use crate::delivery::{Content, Delivery};
-use crate::inbox::Inbox;
+use crate::inbox::{Grant, Inbox};
 use crate::ledger::{Ledger, Owed};
 use crate::link::Link;
 use crate::packet::refusal::Refusal;
@@ -42,6 +42,8 @@ pub struct Sessions {
     pub(crate) ledger: Ledger,
     pub(crate) retained: Retained,
     pub(crate) wills: Wills,
+    /// Other topics on which commands go down; set by the gateway.
+    pub(crate) layouts: OnceLock<Arc<Layouts>>,
 }
 
 #[derive(Default)]
@@ -421,6 +423,26 @@ fn is_known(registry: &Registry, inbox: &Inbox) -> bool {
     }
 }
 
+/// Gives a command to one connection.
+fn hand_over(link: &Link, content: &Arc<Content>, grant: Grant) -> Result<Receipt, SendError> {
+    let qos = grant.qos.min(1);
+    let (sender, receiver) = oneshot::channel();
+    let mut delivery = Delivery::new(content, qos, grant.identifiers);
+    delivery.receipt = (qos > 0).then_some(sender);
+    link.offer(delivery)?;
+    let is_acknowledged = qos > 0;
+    Ok(Receipt {
+        is_acknowledged,
+        evidence: format!("written to connection {}", link.id.0),
+        delivered: Box::pin(async move {
+            if !is_acknowledged {
+                std::future::pending::<()>().await;
+            }
+            receiver.await.map_err(|_gone| SendError::Lost)
+        }),
+    })
+}
+
 #[async_trait]
 impl DeviceLink for Sessions {
     async fn send(
@@ -430,31 +452,23 @@ impl DeviceLink for Sessions {
         payload: Vec<u8>,
     ) -> Result<Receipt, SendError> {
         let links = self.live().of_device(device);
+        let layouts = self.layouts.get();
+        let mapped = layouts.map_or_else(Vec::new, |layouts| layouts.down(&topic));
         let payload = Bytes::from(payload);
+        let contents: Vec<_> = std::iter::once(topic)
+            .chain(mapped)
+            .map(|topic| Content::of_server(&topic, payload.clone()))
+            .collect();
         let mut reason = SendError::Away;
-        let content = Content::of_server(&topic, payload);
         for link in links {
-            let Some(grant) = link.inbox.get().and_then(|inbox| inbox.grant(&topic)) else {
-                continue;
+            // Once to each connection, on the first of the topics that it has asked for.
+            let asked = |content: &Arc<Content>| {
+                let grant = link.inbox.get()?.grant(&content.topic)?;
+                Some((Arc::clone(content), grant))
             };
-            let qos = grant.qos.min(1);
-            let (sender, receiver) = oneshot::channel();
-            let mut delivery = Delivery::new(&content, qos, grant.identifiers);
-            delivery.receipt = (qos > 0).then_some(sender);
-            match link.offer(delivery) {
-                Ok(()) => {
-                    let is_acknowledged = qos > 0;
-                    return Ok(Receipt {
-                        is_acknowledged,
-                        evidence: format!("written to connection {}", link.id.0),
-                        delivered: Box::pin(async move {
-                            if !is_acknowledged {
-                                std::future::pending::<()>().await;
-                            }
-                            receiver.await.map_err(|_gone| SendError::Lost)
-                        }),
-                    });
-                }
+            let Some((content, grant)) = contents.iter().find_map(asked) else { continue };
+            match hand_over(&link, &content, grant) {
+                Ok(receipt) => return Ok(receipt),
                 Err(SendError::Busy) => reason = SendError::Busy,
                 Err(_away) => {}
             }

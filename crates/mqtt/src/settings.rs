@@ -1,8 +1,10 @@
 //! What an operator may set.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axle_domain::Layouts;
 use serde::Deserialize;
 
 /// Settings of the device gateway.
@@ -43,6 +45,9 @@ pub struct Settings {
     /// Addresses of load balancers that say by the PROXY protocol for whom they speak; they must,
     /// and nobody else is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Topics of other layouts that devices may use. Read and checked where the configuration is.
+    #[serde(skip)]
+    pub layouts: Arc<Layouts>,
     /// Whether `plain_listen` may be an address that others reach. Not a setting of the file: it
     /// is asked for on the command line.
     #[serde(skip)]
@@ -82,6 +87,7 @@ impl Default for Settings {
             retained_messages_max: axle_domain::limit::RETAINED_MESSAGES_MAX,
             retained_bytes_max: axle_domain::limit::RETAINED_BYTES_MAX,
             trusted_proxies: Vec::new(),
+            layouts: Arc::default(),
             is_insecure_allowed: false,
         }
     }

@@ -139,7 +139,7 @@ fn publisher(shared: &Shared, inbox: &Inbox, connected_at: Timestamp) -> Option<
     let (name, rights) = match (&inbox.device, &inbox.application) {
         (Some(device), _) => {
             registry.check(device).ok()?;
-            (device.as_str(), Rights::OwnTree)
+            (device.as_str(), shared.device_rights())
         }
         (None, Some(name)) => {
             let application = registry.find_application(name.as_str())?;

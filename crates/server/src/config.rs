@@ -21,7 +21,8 @@ use toml::{Table, Value};
 pub use axle_agent::{ByteSize, SignedSpan, Span};
 pub use presence::{PresenceSection, SilentRule};
 pub use section::{
-    DeviceHttpsSection, LogSection, MqttSection, PlainAccess, ServerSection, StoreSection,
+    DeviceHttpsSection, LayoutRule, LogSection, MqttSection, PlainAccess, ServerSection,
+    StoreSection,
 };
 pub use source::Origin;
 

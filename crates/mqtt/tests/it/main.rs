@@ -20,6 +20,7 @@ mod exactly_once;
 mod exactly_once_kept;
 mod journal;
 mod kept_sessions;
+mod layouts;
 mod presence;
 mod provisioning;
 mod proxied;

@@ -58,6 +58,9 @@ pub(super) fn together(loaded: &Loaded) -> Vec<String> {
         }
     }
     let Config { http, ops, mqtt, .. } = &loaded.config;
+    if let Err(error) = mqtt.layouts() {
+        faults.push(format!("{}: `mqtt.layouts`: {}", origin("mqtt.layouts"), error.message));
+    }
     for (path, host) in exposed(&loaded.config) {
         let (section, is_allowed) = match path.as_str() {
             "http.listen" => ("http", http.allow_insecure),

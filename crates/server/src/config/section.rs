@@ -1,9 +1,11 @@
 //! Sections whose parts take their settings in another form than people write them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::HoldLimits;
+use axle_domain::{Error, Layout, Layouts};
 use axle_log::{LogSettings, Retention};
 use axle_store::StoreSettings;
 use serde::{Deserialize, Serialize};
@@ -154,9 +156,32 @@ pub struct MqttSection {
     /// Most bytes of retained messages, topics and properties included. They are kept in memory
     /// too.
     pub retained_bytes_max: ByteSize,
+    /// Topics of another layout that devices use: `theirs -> ours` for messages up,
+    /// `theirs <- ours` for commands down, such as
+    /// `"bikes/{device}/up/{stream} -> v1/d/{device}/t/{stream}"`; see docs/layouts.md.
+    pub layouts: Vec<LayoutRule>,
     /// Addresses of load balancers that say by the PROXY protocol, version 1 or 2, for whom they
     /// speak; from these it is demanded, from others it is refused.
     pub trusted_proxies: Vec<IpAddr>,
+}
+
+/// One mapping of topics, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LayoutRule(Layout);
+
+impl TryFrom<String> for LayoutRule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Layout::parse(&text).map(Self).map_err(|error| error.message)
+    }
+}
+
+impl From<LayoutRule> for String {
+    fn from(rule: LayoutRule) -> Self {
+        rule.0.to_string()
+    }
 }
 
 /// Who may use the listener without TLS.
@@ -189,12 +214,21 @@ impl Default for MqttSection {
             publishes_per_second_max: settings.publishes_per_second_max,
             retained_messages_max: settings.retained_messages_max,
             retained_bytes_max: ByteSize(settings.retained_bytes_max as u64),
+            layouts: Vec::new(),
             trusted_proxies: settings.trusted_proxies,
         }
     }
 }
 
 impl MqttSection {
+    /// The layouts together.
+    ///
+    /// # Errors
+    /// `Invalid` where two of them map the same topics.
+    pub fn layouts(&self) -> Result<Layouts, Error> {
+        Layouts::new(self.layouts.iter().map(|rule| rule.0.clone()).collect())
+    }
+
     /// As the gateway wants it.
     #[must_use]
     pub fn settings(&self, device_https: &DeviceHttpsSection) -> axle_mqtt::Settings {
@@ -215,6 +249,7 @@ impl MqttSection {
             publishes_per_second_max: self.publishes_per_second_max,
             retained_messages_max: self.retained_messages_max,
             retained_bytes_max: usize::try_from(self.retained_bytes_max.0).unwrap_or(usize::MAX),
+            layouts: Arc::new(self.layouts().unwrap_or_default()),
             trusted_proxies: self.trusted_proxies.clone(),
             is_insecure_allowed: self.allow_insecure,
         }
