@@ -188,4 +188,6 @@ fn guess(schema: &StreamSchema, payload: &[u8]) -> Result<Form, Fault> {
 }
 
 #[cfg(test)]
+mod mutation;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog};
-use axle_domain::{Envelope, Error, Kind, Message, Offset, Source, Turned};
+use axle_domain::{Envelope, Error, Kind, Message, Offset, Source, Topic, TrafficClass, Turned};
 
 use crate::metrics::DoorMetrics;
 use crate::publisher::Publisher;
@@ -53,6 +53,12 @@ impl Ingest {
             return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
         let topic = publisher.own_topic(content.topic);
+        let class = match content.envelope.qos {
+            _ if Topic::is_reply(&topic) => TrafficClass::Control,
+            0 => TrafficClass::BestEffort,
+            _ => TrafficClass::Acknowledged,
+        };
+        class.admit(self.log.waiting_bytes())?;
         self.log.append(&Message {
             source: Source::Mqtt,
             device: publisher.speaks_for(&topic),

@@ -1,15 +1,21 @@
 //! Questions: SQL, history, latest values.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axle_domain::port::{
-    Answer, AnswerFormat, Clock, DeviceLink, History, Query, QueryLimits, ReportedState, Table,
-    TelemetryStore,
+    Answer, AnswerFormat, Clock, DeviceLink, EventLog, History, Query, QueryLimits, ReportedState,
+    Table, TelemetryStore,
 };
-use axle_domain::{Access, DeviceId, Error, Kind, LatestValue, Schemas, Timestamp, limit};
+use axle_domain::{
+    Access, DeviceId, Error, Kind, LatestValue, Schemas, Timestamp, TrafficClass, limit,
+};
 
 use crate::app::Ports;
 use crate::principal::Principal;
+
+/// When a question that was turned away may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What a device reported last.
 #[derive(Clone, Debug)]
@@ -31,6 +37,7 @@ pub struct Queries {
     link: Arc<dyn DeviceLink>,
     clock: Arc<dyn Clock>,
     schemas: Arc<Schemas>,
+    log: Arc<dyn EventLog>,
 }
 
 impl Queries {
@@ -41,6 +48,7 @@ impl Queries {
             link: Arc::clone(&ports.link),
             clock: Arc::clone(&ports.clock),
             schemas,
+            log: Arc::clone(&ports.log),
         }
     }
 
@@ -61,6 +69,7 @@ impl Queries {
                 .with_limit(limit::SQL_BYTES_MAX as u64, sql.len() as u64));
         }
         principal.require(Access::Query)?;
+        self.give_way()?;
         let visibility = principal.reads();
         let limits = QueryLimits::default();
         self.store.query(Query { sql: sql.to_owned(), visibility, limits, format }).await
@@ -86,7 +95,14 @@ impl Queries {
         if history.from >= history.to {
             return Err(Error::invalid("telemetry.range_empty", "`from` must be before `to`"));
         }
+        self.give_way()?;
         self.store.history(history).await
+    }
+
+    /// Questions are the first to be turned away when the log cannot follow.
+    fn give_way(&self) -> Result<(), Error> {
+        let admitted = TrafficClass::Question.admit(self.log.waiting_bytes());
+        admitted.map_err(|error| error.with_retry_after(RETRY_AFTER))
     }
 
     /// What a device reported last.

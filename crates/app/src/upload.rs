@@ -9,7 +9,7 @@ use std::time::Duration;
 use axle_domain::port::{Clock, EventLog, ReportedState, UploadReceipt};
 use axle_domain::{
     Access, DeviceId, Envelope, Error, Kind, Message, Offset, Schemas, Source, StreamName,
-    Timestamp, Topic, Turned, UploadId, limit,
+    Timestamp, Topic, TrafficClass, Turned, UploadId, limit,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,11 @@ pub struct Uploads {
     gates: Mutex<HashMap<Key, Gate>>,
 }
 
+/// Two to five seconds, so that not all come again at once.
+fn retry_after(now: Timestamp) -> Duration {
+    Duration::from_secs(2 + now.micros().unsigned_abs() % 4)
+}
+
 impl Uploads {
     pub(crate) fn new(
         ports: &Ports,
@@ -193,6 +198,9 @@ impl Uploads {
             }
             return Ok(UploadAnswer { body: receipt.answer, is_repeated: true });
         }
+        // The app keeps its copy, so it gives way before devices do.
+        let class = TrafficClass::Upload.admit(self.log.waiting_bytes());
+        class.map_err(|error| error.with_retry_after(retry_after(self.clock.now())))?;
         let received_at = self.clock.now();
         let upload = Upload { subject, request, received_at };
         let schemas = Arc::clone(&self.schemas);

@@ -25,6 +25,7 @@ mod layout;
 pub mod limit;
 mod message;
 mod network;
+mod overload;
 pub mod port;
 pub mod provisioning;
 mod quarantine;
@@ -65,6 +66,7 @@ pub use latest::{FieldKey, LatestValue, OwnedValue};
 pub use layout::{Layout, Layouts};
 pub use message::{ConnectionId, Envelope, Message, Offset, Source};
 pub use network::network;
+pub use overload::TrafficClass;
 pub use quarantine::{
     QuarantineCount, QuarantineFilter, QuarantineId, QuarantineItem, QuarantineState,
 };

@@ -77,6 +77,16 @@ impl Topic {
         format!("v1/d/{device}/t/{stream}")
     }
 
+    /// Whether this is a topic of answers to commands. Looks at the text alone.
+    #[must_use]
+    pub fn is_reply(name: &str) -> bool {
+        let mut levels = name.split('/').skip(3);
+        name.starts_with("v1/d/")
+            && levels.next() == Some("c")
+            && levels.nth(1) == Some("r")
+            && levels.next().is_none()
+    }
+
     /// The topic of a device's presence: that it came, went, or fell silent. Only the server
     /// publishes there.
     #[must_use]
@@ -166,6 +176,20 @@ mod tests {
             ("other", false),
         ] {
             assert_eq!(Topic::may_publish("b-1", name), may, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_known_by_its_topic() {
+        for (name, is_reply) in [
+            ("v1/d/b-1/c/k1/r", true),
+            ("v1/d/b-1/c/k1/unlock", false),
+            ("v1/d/b-1/c/k1/r/x", false),
+            ("v1/d/b-1/c/k1", false),
+            ("v1/d/b-1/t/r", false),
+            ("a/b/c/c/k1/r", false),
+        ] {
+            assert_eq!(Topic::is_reply(name), is_reply, "{name}");
         }
     }
 

@@ -230,3 +230,6 @@ fn unzstd(encoded: &[u8], sink: &mut Sink) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod mutation;

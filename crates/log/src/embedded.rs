@@ -101,6 +101,7 @@ impl EventLog for EmbeddedLog {
         }
         let offset = pending.push(message, &shared.settings)?;
         shared.appended.store(pending.next, Ordering::Release);
+        shared.waiting.store(pending.waiting(), Ordering::Relaxed);
         let is_idle = std::mem::take(&mut pending.is_idle);
         drop(pending);
         if is_idle {
@@ -111,6 +112,10 @@ impl EventLog for EmbeddedLog {
 
     async fn durable(&self, offset: Offset) -> Result<(), Error> {
         self.shared.waiters.wait(offset.0).await
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     async fn room(&self) {

@@ -110,6 +110,10 @@ impl EventLog for MemoryLog {
         self.waiters.wait(offset.0).await
     }
 
+    fn waiting_bytes(&self) -> usize {
+        self.lock().waiting
+    }
+
     async fn room(&self) {
         loop {
             let mut ring = std::pin::pin!(self.room.notified());

@@ -145,6 +145,11 @@ impl Pending {
         }
     }
 
+    /// Bytes that wait for a sync.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Whether an append of any size has a chance.
     pub(crate) fn has_room(&self) -> bool {
         !self.is_full && self.waiting <= limit::COMMIT_BUFFER_BYTES_MAX / 2

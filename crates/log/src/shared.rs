@@ -1,6 +1,6 @@
 //! What appenders, readers and the writer share.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use axle_domain::LatencyHistogram;
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters,
     /// One past the last appended record.
     pub(crate) appended: AtomicU64,
+    /// Bytes that wait for a sync, as [`Pending`] has them.
+    pub(crate) waiting: AtomicUsize,
     /// Rung when there is room again.
     pub(crate) room: Notify,
     /// Rung when the writer has ended.
@@ -50,6 +52,7 @@ impl Shared {
             wake: Condvar::new(),
             waiters: Waiters::new(pending.next),
             appended: AtomicU64::new(pending.next),
+            waiting: AtomicUsize::new(0),
             room: Notify::new(),
             ended: Notify::new(),
             segments: RwLock::new(segments.into()),

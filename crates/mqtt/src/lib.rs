@@ -25,6 +25,8 @@ mod ledger;
 mod link;
 mod metrics;
 mod moment;
+#[cfg(test)]
+mod mutation;
 mod origin;
 mod packet;
 mod proxied;

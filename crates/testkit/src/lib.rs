@@ -10,4 +10,5 @@ pub mod conformance;
 pub mod memory_state;
 pub mod memory_store;
 pub mod model;
+pub mod mutation;
 pub mod paper_machine;

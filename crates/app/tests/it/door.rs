@@ -52,8 +52,10 @@ async fn counts_that_the_log_cannot_take_wait_for_the_next_record() {
     world.ground.log.hold();
     let big = vec![b' '; 1024 * 1024];
     let publisher = publisher();
-    while world.app.ingest.publish(&publisher, &content("v1/d/b-1/e/x", &big)).is_ok() {}
-    while world.app.ingest.publish(&publisher, &content("v1/d/b-1/e/x", b"")).is_ok() {}
+    // Answers are taken to the end, when all else has given way.
+    let answer = "v1/d/b-1/c/k1/r";
+    while world.app.ingest.publish(&publisher, &content(answer, &big)).is_ok() {}
+    while world.app.ingest.publish(&publisher, &content(answer, b"")).is_ok() {}
     assert_eq!(world.app.ingest.count_rejected(2), None, "the log is full");
     world.app.ingest.count_shed(3);
     world.ground.log.commit();

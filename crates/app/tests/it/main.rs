@@ -11,6 +11,7 @@ mod commands;
 mod consumers;
 mod door;
 mod fleet_map;
+mod overload;
 mod presence;
 mod projection;
 mod quarantine;

@@ -125,6 +125,9 @@ pub trait EventLog: Send + Sync {
     /// `Unavailable` after a failed write or sync, or when the log is closed.
     async fn durable(&self, offset: Offset) -> Result<(), Error>;
 
+    /// Bytes that wait for a sync now: 0 when everything is durable. Cheap.
+    fn waiting_bytes(&self) -> usize;
+
     /// Waits until an append has a chance again.
     async fn room(&self);
 

@@ -134,6 +134,10 @@ impl EventLog for KeepingLog {
         self.0.durable(offset).await
     }
 
+    fn waiting_bytes(&self) -> usize {
+        self.0.waiting_bytes()
+    }
+
     async fn room(&self) {
         self.0.room().await;
     }

@@ -131,11 +131,13 @@ pub async fn beyond_the_bound_append_is_busy_until_there_is_room(
     assert_eq!(error.kind, Kind::Busy);
     assert!(taken * 1_000_000 <= limit::COMMIT_BUFFER_BYTES_MAX as u64);
     assert_eq!(log.bounds().appended, Offset(taken), "a refused append changes nothing");
+    assert!(log.waiting_bytes() as u64 >= taken * 1_000_000, "all of it waits for the sync");
     let mut room = log.room();
     let is_ready = futures_ready(&mut room).await;
     assert!(!is_ready, "there is no room yet");
     commit();
     soon(room).await;
+    assert!(log.waiting_bytes() <= limit::COMMIT_BUFFER_BYTES_MAX / 2, "less waits again");
     assert_eq!(log.append(&message.borrow()).unwrap(), Offset(taken));
 }
 
