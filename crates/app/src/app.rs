@@ -157,8 +157,7 @@ impl App {
     pub async fn open(ports: Ports) -> Result<Self, Error> {
         let (registry, devices) = registry_of(&ports).await?;
         let schemas = Arc::new(Schemas::builtin());
-        let fleet_map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
-        devices.iter().for_each(|device| fleet_map.put_device(device));
+        let fleet_map = map_of(&ports, &devices);
         let (door, kept_days) =
             (Arc::<DoorMetrics>::default(), Arc::new(KeptDays::new(Arc::clone(&ports.clock))));
         let Ports { clock, log, store, commands, reported, link, authority, .. } = ports.clone();
@@ -242,6 +241,13 @@ impl App {
         counters.add(self.door.pending());
         Ok(counters)
     }
+}
+
+/// The live map with the devices that there are.
+fn map_of(ports: &Ports, devices: &[Device]) -> Arc<FleetMap> {
+    let map = Arc::new(FleetMap::new(Arc::clone(&ports.link), Arc::clone(&ports.clock)));
+    devices.iter().for_each(|device| map.put_device(device));
+    map
 }
 
 /// The registry in memory, and the devices in it.
