@@ -44,6 +44,14 @@ const NUMBERS: [u64; 12] = [
 /// Where the reader does, and where it holds more memory than the input explains; the message has
 /// the input. Where a case takes too long the process ends, after it has printed the input.
 pub fn run(name: &str, seeds: &[&[u8]], reader: impl Fn(&[u8]) -> u64) {
+    run_cases(name, seeds, CASES, reader);
+}
+
+/// The same for a reader that takes long: so many cases in a short run.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_cases(name: &str, seeds: &[&[u8]], short: u32, reader: impl Fn(&[u8]) -> u64) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|it| it.parse().ok());
     let seed: u64 = number("AXLE_MUTATION_SEED").unwrap_or(1);
     let seconds: Option<u64> = number("AXLE_MUTATION_SECONDS");
@@ -71,7 +79,7 @@ pub fn run(name: &str, seeds: &[&[u8]], reader: impl Fn(&[u8]) -> u64) {
     let mut cases = 0;
     let goes_on = |cases: u32| match seconds {
         Some(seconds) => began.elapsed() < Duration::from_secs(seconds),
-        None => cases < CASES,
+        None => cases < short,
     };
     while goes_on(cases) {
         let mut input = random.pick(seeds).map_or_else(Vec::new, |seed| seed.to_vec());

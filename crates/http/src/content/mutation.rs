@@ -1,7 +1,7 @@
 //! Broken bodies and addresses: each is unpacked within its bound, or refused.
 
 use allocation_counter::measure;
-use axle_testkit::mutation::run;
+use axle_testkit::mutation::{run, run_cases};
 use axum::http::Uri;
 use bytes::Bytes;
 use std::io::Write;
@@ -37,7 +37,7 @@ fn packed_bodies() {
         (Coding::Zstd, vec![&frame[..], &frame_bomb, claimed, skipped]),
         (Coding::Brotli, vec![&plain[..], large]),
     ] {
-        run(coding.name(), &seeds, |body| {
+        run_cases(coding.name(), &seeds, 1000, |body| {
             let (body, mut bytes) = (Bytes::copy_from_slice(body), 0);
             let held = measure(|| {
                 bytes = coding.decode(&body).map_or(0, |decoded| decoded.len());
