@@ -64,7 +64,7 @@ pub use ownership::Transfer;
 pub use password::Password;
 pub use presence::{Departure, Presence, SilentAfter};
 pub use principal::Principal;
-pub use project::{ProjectionFigures, Projector};
+pub use project::{ProjectionFigures, Projector, Reached, Replay};
 pub use provisioning::provisioning_refusal;
 pub use publish::{NewMessage, Publish, Published};
 pub use publisher::{Publisher, Rights};

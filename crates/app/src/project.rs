@@ -7,6 +7,7 @@
 //! their positions: rows of one identity are one row, and the state skips what it has.
 
 mod fold;
+mod replay;
 mod stretch;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use crate::lag::{Arrived, Lag, LagFigures};
 use crate::metrics::DoorMetrics;
 use crate::retention::Floor;
 use fold::Fold;
+pub use replay::{Reached, Replay};
 use stretch::Stretch;
 
 /// Bytes of the log that are understood at once, where so many wait. The more rows share a batch,

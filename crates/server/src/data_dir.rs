@@ -142,6 +142,24 @@ pub fn find_addresses(data_dir: &Path) -> Result<Option<Addresses>, Failure> {
     })
 }
 
+/// Whether another process, mostly a server, holds a data directory.
+///
+/// # Errors
+/// When its lock cannot be looked at.
+pub fn is_in_use(data_dir: &Path) -> Result<bool, Failure> {
+    let path = data_dir.join("lock");
+    let failed = |error: &std::io::Error| Failure::file("read", &path, error);
+    match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(&error)),
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+        },
+    }
+}
+
 /// The administrator's token of a data directory.
 ///
 /// # Errors

@@ -127,7 +127,7 @@ fn check_open_count(connection: &Connection, device: &DeviceId) -> Result<(), Fa
     Err(error.with_limit(limit, u64::try_from(count).unwrap_or(0)).into())
 }
 
-fn find(connection: &Connection, id: &CommandId) -> Result<Option<Command>, Failure> {
+pub(crate) fn find(connection: &Connection, id: &CommandId) -> Result<Option<Command>, Failure> {
     let mut statement = connection.prepare_cached(&format!("{COMMAND} WHERE id = ?1"))?;
     let mut rows = statement.query([id.as_str()])?;
     rows.next()?.map(command).transpose()

@@ -6,6 +6,7 @@
 //! a port. The layout of the file is in `docs/formats/state.md`.
 
 mod application;
+mod audit;
 mod client_session;
 mod command;
 mod component;
@@ -36,6 +37,7 @@ use crate::failure::Failure;
 use crate::readers::Readers;
 use crate::writer::{Writer, Writing};
 
+pub use crate::audit::StateAudit;
 pub use crate::verify::{Verification, verify};
 
 /// The version of the file's layout that this program writes.

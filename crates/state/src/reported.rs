@@ -117,7 +117,33 @@ pub(crate) fn position(connection: &Connection) -> Result<Offset, Failure> {
     statement.query_row([], |row| Ok(count(row, 0)))?.map(Offset)
 }
 
-fn counters(connection: &Connection) -> Result<Counters, Failure> {
+/// What a quarantine item is, if it is there.
+pub(crate) fn find_quarantined(
+    connection: &Connection,
+    id: QuarantineId,
+) -> Result<Option<QuarantineItem>, Failure> {
+    quarantine::find(connection, id)
+}
+
+/// The receipt of a token and key, if it is there.
+pub(crate) fn find_receipt(
+    connection: &Connection,
+    token: &str,
+    key: &str,
+) -> Result<Option<UploadReceipt>, Failure> {
+    receipt::find(connection, token, key)
+}
+
+/// The latest values of a device.
+pub(crate) fn latest_of_device(
+    connection: &Connection,
+    device: &DeviceId,
+) -> Result<Vec<LatestValue>, Failure> {
+    latest::list(connection, device).map(|(values, _last_seen)| values)
+}
+
+/// The counts since the beginning.
+pub(crate) fn counters(connection: &Connection) -> Result<Counters, Failure> {
     let mut statement =
         connection.prepare_cached("SELECT stored, quarantined, rejected, shed FROM projection")?;
     statement.query_row([], |row| {

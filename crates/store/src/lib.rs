@@ -9,6 +9,7 @@
 
 mod accounted;
 mod answer;
+mod audit;
 mod chunk;
 mod columns;
 mod constraint;
@@ -38,6 +39,7 @@ mod store;
 mod usage;
 mod verify;
 
+pub use audit::{StoreAudit, StorePass};
 pub use settings::StoreSettings;
 pub use store::ColumnarStore;
 pub use verify::{VerifyReport, verify};

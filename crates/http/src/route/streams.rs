@@ -166,7 +166,7 @@ pub(super) static READ: Operation = Operation {
         },
         Parameter {
             name: "source",
-            schema: r#"{"type":"string","enum":["mqtt","upload","replay","service","door"]}"#,
+            schema: r#"{"type":"string","enum":["mqtt","upload","replay","service","door","presence"]}"#,
             description: "Only messages that came by this door.",
         },
         Parameter {
@@ -245,18 +245,24 @@ fn wants_ndjson(headers: &HeaderMap) -> bool {
 fn selection(call: &Call) -> Result<Selection, Problem> {
     let topic = call.parameters.find("topic").map(TopicFilter::parse).transpose()?;
     let device = call.parameters.find("device").map(DeviceId::parse).transpose()?;
-    let source =
-        match call.parameters.find("source") {
-            None => None,
-            Some(name) => Some(find_source(name).ok_or_else(|| {
-                invalid("source", "must be mqtt, upload, replay, service or door")
-            })?),
-        };
+    let source = match call.parameters.find("source") {
+        None => None,
+        Some(name) => Some(find_source(name).ok_or_else(|| {
+            invalid("source", "must be mqtt, upload, replay, service, door or presence")
+        })?),
+    };
     Ok(Selection { topic, source, device: device.map(|device| device.to_string()) })
 }
 
 fn find_source(name: &str) -> Option<Source> {
-    let all = [Source::Mqtt, Source::Upload, Source::Replay, Source::Service, Source::Door];
+    let all = [
+        Source::Mqtt,
+        Source::Upload,
+        Source::Replay,
+        Source::Service,
+        Source::Door,
+        Source::Presence,
+    ];
     all.into_iter().find(|source| source_name(*source) == name)
 }
 

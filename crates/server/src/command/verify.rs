@@ -1,5 +1,7 @@
 //! `axle verify`: whether everything that was acknowledged is there and whole.
 
+mod replay;
+
 use axle_domain::{Kind, Schemas};
 use serde_json::{Value, json};
 
@@ -21,14 +23,21 @@ pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         let message = format!("{} is no data directory", dir.display());
         return Err(Failure::new(Exit::NotFound, message).with_hint("`--data-dir DIR`"));
     }
-    if crate::data_dir::find_addresses(dir)?.is_some() {
-        note("a server seems to run on it: what it writes meanwhile may look torn");
+    let is_running = crate::data_dir::is_in_use(dir)?;
+    if is_running {
+        note(
+            "a server runs on it: what it writes meanwhile may look torn, and its \
+             projections are compared with the log only once it has stopped",
+        );
     }
-    let parts = [
+    let mut parts = vec![
         part("log", axle_log::verify(&dir.join("log")), log),
         part("store", axle_store::verify(&dir.join("store"), &Schemas::builtin()), store),
         part("state", axle_state::verify(&dir.join("state.db")), state),
     ];
+    if !is_running {
+        parts.push(part("replay", replay::compare(dir), compared));
+    }
     let findings: usize = parts.iter().map(|part| part.findings.len()).sum();
     if args.json {
         let parts = parts.iter().map(|part| {
@@ -89,6 +98,16 @@ fn log(report: axle_log::VerifyReport) -> (String, Value, Vec<String>) {
         )
     });
     (summary, figures, findings.collect())
+}
+
+fn compared(report: replay::Compared) -> (String, Value, Vec<String>) {
+    let replay::Compared { records, rows, is_whole, findings } = report;
+    let reach = if is_whole { "from the beginning" } else { "from the oldest that is kept" };
+    let equal = if findings.is_empty() { "as" } else { "not as" };
+    let summary = format!(
+        "store and state are {equal} {records} records of the log ({reach}) say, {rows} rows"
+    );
+    (summary, json!({"records": records, "rows": rows, "is_whole": is_whole}), findings)
 }
 
 fn store(report: axle_store::VerifyReport) -> (String, Value, Vec<String>) {

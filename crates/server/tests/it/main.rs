@@ -14,6 +14,7 @@ mod config;
 mod device;
 mod import;
 mod kill_harness;
+mod law;
 mod lifecycle;
 mod path;
 mod reference;

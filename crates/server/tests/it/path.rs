@@ -25,7 +25,7 @@ pub(crate) fn rows(server: &TestServer, sql: &str) -> Value {
 }
 
 /// GET with the administrator's token, over a plain socket.
-fn get(server: &TestServer, path: &str) -> Value {
+pub(crate) fn get(server: &TestServer, path: &str) -> Value {
     use std::io::{Read, Write};
     let address = server.address("http");
     let token = std::fs::read_to_string(server.data_dir().join("admin.token")).unwrap();
@@ -41,6 +41,15 @@ fn get(server: &TestServer, path: &str) -> Value {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
     serde_json::from_str(body).unwrap()
+}
+
+/// What `axle log dump` prints.
+fn dump(data: &std::path::Path, arguments: &[&str]) -> Vec<Value> {
+    let mut command = axle();
+    command.args(["log", "dump", "--json", "--data-dir"]).arg(data).args(arguments);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -70,13 +79,21 @@ fn a_message_goes_the_whole_way_and_survives_stop_and_kill() {
     assert_eq!(rows(&server, sql), json!([["b-1", 81.0, true], ["b-1", 82.0, null]]));
     let listed = server.json(&["quarantine", "list", "--json"]);
     assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
-    let folder = server.stop();
+    let running = server.json(&["verify", "--json"]);
+    assert_eq!(running["parts"]["replay"], json!(null), "not beside a server that writes");
+    assert_eq!(dump(&server.data_dir(), &["--topic", "v1/d/+/t/status", "--from", "1"]).len(), 2);
+    let folder = server.kill();
     let mut verify = axle();
     verify.args(["verify", "--json", "--data-dir"]).arg(folder.path().join("data"));
     let output = verify.output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stdout));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["parts"]["log"]["figures"]["records"], 3, "{report}");
+    let compared = &report["parts"]["replay"]["figures"];
+    assert_eq!((&compared["records"], &compared["is_whole"]), (&json!(3), &json!(true)));
+    let records = dump(&folder.path().join("data"), &["--device", "b-1"]);
+    assert_eq!((records.len(), &records[2]["payload"]), (3, &json!("nonsense")));
+    assert_eq!((&records[0]["source"], &records[0]["qos"]), (&json!("mqtt"), &json!(1)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test panics where it fails")]
 
+mod audit;
 mod client_sessions;
 mod conformance;
 mod connection_journal;

@@ -8,6 +8,7 @@
     reason = "a test panics where a promise is broken"
 )]
 
+mod audit;
 mod conformance;
 mod format;
 mod history;
