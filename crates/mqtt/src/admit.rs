@@ -156,14 +156,7 @@ impl Visitor {
             }
         }
         match door {
-            Door::Plain(access) => {
-                let claim = match access {
-                    PlainAccess::Device => Claim::Device,
-                    PlainAccess::All => Claim::Tool,
-                };
-                let caller = Caller::stranger(self.peer);
-                self.greet(socket, claim, caller).await;
-            }
+            Door::Plain(access) => self.admit_plain(socket, access).await,
             Door::Tls(tls) => self.shake_hands(socket, tls.current(), false).await,
             Door::Https(tls) => self.shake_hands(socket, tls.current(), true).await,
         }
@@ -174,6 +167,19 @@ impl Visitor {
         let client = self.peer.ip().to_canonical();
         let is_balancer = self.shared.settings.trusted_proxies.contains(&client);
         if is_balancer { Ok(()) } else { self.place.belongs_to(client) }
+    }
+
+    /// Lets in a client that only says who it is.
+    pub(crate) async fn admit_plain<S>(self, socket: S, access: PlainAccess)
+    where
+        S: AsyncRead + AsyncWrite + Shown + Unpin + Send + 'static,
+    {
+        let claim = match access {
+            PlainAccess::Device => Claim::Device,
+            PlainAccess::All => Claim::Tool,
+        };
+        let caller = Caller::stranger(self.peer);
+        self.greet(socket, claim, caller).await;
     }
 
     async fn shake_hands(mut self, socket: TcpStream, tls: Arc<Loaded>, is_web: bool) {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admit::{Door, Visitor};
 use crate::follow;
+use crate::inlet::Inlet;
 use crate::journal::Caller;
 use crate::metrics::Metrics;
 use crate::router::Router;
@@ -126,6 +127,12 @@ impl Gateway {
     #[must_use]
     pub fn plain_address(&self) -> Option<SocketAddr> {
         self.plain_address
+    }
+
+    /// A way in for clients within the process.
+    #[must_use]
+    pub fn inlet(&self, access: PlainAccess) -> Inlet {
+        Inlet::new(Arc::clone(&self.shared), access, self.stop.clone())
     }
 
     /// Serves until told to stop; then every connection acknowledges what is durable, hears why

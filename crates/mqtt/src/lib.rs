@@ -20,6 +20,7 @@ mod gateway;
 mod goodbye;
 mod identity;
 mod inbox;
+mod inlet;
 mod journal;
 mod ledger;
 mod link;
@@ -49,6 +50,7 @@ mod witness;
 
 pub use authority::{DeviceAuthority, new_application_request, new_key_and_request};
 pub use gateway::{Gateway, GatewayParts};
+pub use inlet::Inlet;
 pub use sessions::Sessions;
 pub use settings::{PlainAccess, Settings};
 pub use tls::DeviceTls;

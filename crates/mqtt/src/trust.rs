@@ -148,6 +148,12 @@ impl Shown for tokio::net::TcpStream {
     }
 }
 
+impl Shown for tokio::io::DuplexStream {
+    fn shown(&self) -> &[CertificateDer<'static>] {
+        &[]
+    }
+}
+
 impl<S> Shown for tokio_rustls::server::TlsStream<S> {
     fn shown(&self) -> &[CertificateDer<'static>] {
         self.get_ref().1.peer_certificates().unwrap_or_default()

@@ -29,6 +29,7 @@ mod retained;
 mod routing;
 mod routing_model;
 mod sessions;
+mod simulation;
 mod storms;
 mod subscribing;
 mod trust;
