@@ -52,6 +52,25 @@ async fn is_ready_until_the_log_fails() {
 }
 
 #[tokio::test]
+async fn what_will_go_wrong_is_told_before_and_turns_nobody_away() {
+    let world = World::new().await;
+    let ready = Request::new(world.ops, "GET", "/readyz").send().await;
+    assert_eq!((ready.status, &ready.json()["reasons"]), (200, &json!([])));
+    let warnings = ready.json()["warnings"].clone();
+    assert!(warnings[0].as_str().unwrap().contains("trust/acme.crl"), "{warnings}");
+    assert_eq!(warnings[1], "authority acme: ends in 12 days");
+    let text = Request::new(world.ops, "GET", "/metrics").send().await.text();
+    for line in [
+        "axle_identity_fault 1",
+        "axle_identity_ends_seconds{part=\"authority\"} 1036800",
+        "axle_identity_ends_seconds{part=\"listener\"} 25920000",
+        "axle_devices_certificate_ending{days=\"30\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_operators_is_on_the_public_listener() {
     let world = World::new().await;
     for path in ["/metrics", "/readyz", "/debug", "/admin", "/api/v1/metrics"] {

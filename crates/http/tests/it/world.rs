@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use axle_app::{App, NewDevice, NewUser, Ports, Publisher, Rights};
 use axle_domain::port::{
     Answer, AnswerFormat, Cell, CertificateAuthority, CertificateSubject, ColumnInfo, DeviceLink,
-    EventLog, History, LogBounds, LogFigures, Query, Receipt, Record, Reduce, SendError,
-    SignedCertificate, StoreFigures, Table, TelemetryStore,
+    EventLog, History, IdentityEnd, IdentityPart, IdentityStanding, LogBounds, LogFigures, Query,
+    Receipt, Record, Reduce, SendError, SignedCertificate, StoreFigures, Table, TelemetryStore,
 };
 use axle_domain::{
     ApplicationName, DeviceId, Error, Fingerprint, Kind, Message, Offset, Role, RowBatch, Scope,
@@ -226,6 +226,21 @@ impl CertificateAuthority for PaperAuthority {
 
     fn authority_pem(&self) -> String {
         "PEM of the authority".to_owned()
+    }
+
+    fn standing(&self) -> IdentityStanding {
+        let end = |part, name: &str, days: u64| IdentityEnd {
+            part,
+            name: name.to_owned(),
+            ends: NOW.after(Duration::from_secs(days * 86_400)),
+        };
+        IdentityStanding {
+            ends: vec![
+                end(IdentityPart::Listener, "device listeners", 300),
+                end(IdentityPart::Authority, "authority acme", 12),
+            ],
+            fault: Some("trust/acme.crl: it is no revocation list".to_owned()),
+        }
     }
 }
 

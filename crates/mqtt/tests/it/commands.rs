@@ -1,5 +1,6 @@
 //! Commands down: to a live subscription, once, and known to be there by its PUBACK.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::NewCommand;
@@ -51,6 +52,60 @@ async fn a_command_reaches_a_subscriber_and_is_delivered_with_its_puback() {
         let evidence = &command.history.last().unwrap().evidence;
         assert_eq!(*evidence, format!("PUBACK of packet {packet_id}"));
     }
+}
+
+/// Whatever was on its way to a device, and whoever may be sitting in its place by now.
+#[tokio::test]
+async fn what_waits_for_a_revoked_device_is_never_delivered() {
+    let world = World::new().await;
+    let credential = world.add_with_certificate("b-1").await;
+    let device = DeviceId::parse("b-1").unwrap();
+    let config = Arc::new(world.client_config(&credential));
+    // A session that is kept, with its subscription, so that nothing has to be asked for again.
+    let mut client = world.tls_client(&config, true).await.unwrap();
+    let kept = || v5::Connect {
+        clean_start: false,
+        session_expiry_interval_secs: 3600,
+        ..connect_v5("b-1")
+    };
+    client.connect_v5(kept()).await;
+    assert_eq!(client.subscribe(&["v1/d/b-1/c/#"]).await, [1]);
+    drop(client);
+    let gone = async {
+        while world.sessions.online_since(&device).is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("it is gone");
+    let waiting = world.app.commands.create(&device, unlock()).await.unwrap();
+    assert_eq!(waiting.status(), CommandStatus::Waiting);
+    world.app.devices.revoke(&device).await.unwrap();
+    let mut client = world.tls_client(&config, true).await.unwrap();
+    assert_eq!(u8::from(client.connect_v5(kept()).await.reason_code), 0x87);
+    let mut plain = Client::plain(&world, true).await;
+    assert_eq!(u8::from(plain.connect_v5(kept()).await.reason_code), 0x87);
+    world.app.dispatch.run(&device).await;
+    let command = world.app.commands.get(&waiting.id).await.unwrap();
+    assert_eq!(command.status(), CommandStatus::Waiting, "it was never sent");
+}
+
+#[tokio::test]
+async fn a_device_that_is_revoked_while_connected_gets_no_command_any_more() {
+    let world = World::new().await;
+    let device = world.add("b-1").await;
+    let mut client = Client::plain(&world, true).await;
+    client.connect_v5(v5::Connect { receive_max: 1.try_into().ok(), ..connect_v5("b-1") }).await;
+    assert_eq!(client.subscribe(&["v1/d/b-1/c/#"]).await, [1]);
+    let first = world.app.commands.create(&device, unlock()).await.unwrap();
+    let second = world.app.commands.create(&device, unlock()).await.unwrap();
+    // The second has no room in the client's window: it stands in the connection's queue.
+    let publish = client.published().await;
+    assert!(publish.topic.contains(first.id.as_str()));
+    world.app.devices.revoke(&device).await.unwrap();
+    let packet_id = publish.packet_id.unwrap().get();
+    client.acknowledge(packet_id, v5::PublishAckReason::Success).await;
+    assert_eq!(client.disconnected().await, Some(0x98), "and nothing before that");
+    once(&world, &second.id, CommandStatus::Waiting).await;
 }
 
 #[tokio::test]
