@@ -70,7 +70,8 @@ fn publish(number: u64, begin: u64) -> Vec<u8> {
     let topic = format!("v1/d/{device}/t/ride");
     let payload = match kind_of(number) {
         Kind::Row | Kind::Foreign => {
-            format!("{{\"time\":{},\"speed_kmh\":{number}}}", 1_790_000_000_000_u64 + number)
+            let (time, speed) = (1_790_000_000_000_u64 + number, number % 100);
+            format!("{{\"time\":{time},\"speed_kmh\":{speed}}}")
         }
         Kind::Nonsense => format!("nonsense {number}"),
     };

@@ -124,7 +124,12 @@ async fn says_what_is_wrong_with_a_question() {
         ("SELECT 1 FROM", Kind::Invalid, "query.syntax", "malformed"),
         ("SELECT 'abc", Kind::Invalid, "query.syntax", "Line: 1"),
         ("SELECT 1; SELECT 2", Kind::Invalid, "query.syntax", "one statement"),
-        ("SELECT * FROM rides", Kind::Invalid, "query.unknown", "energy, fault, ride, status"),
+        (
+            "SELECT * FROM rides",
+            Kind::Invalid,
+            "query.unknown",
+            "energy, fault, presence, ride, status",
+        ),
         ("SELECT * FROM pg_catalog.pg_class", Kind::Invalid, "query.unknown", "pg_class"),
         ("SELECT * FROM information_schema.tables", Kind::Invalid, "query.unknown", "energy"),
         ("SELECT wats FROM energy", Kind::Invalid, "query.unknown", "watts"),
