@@ -5,10 +5,12 @@
 //! <data>/ca.crt      its certificate                 <data>/server.crt   signed by the authority
 //! ```
 //!
-//! Whom the listeners believe beside it stands in `trust`.
+//! Whom the listeners believe beside it stands in `trust`; how it gives way to the next one in
+//! `replace`.
 
 mod files;
 mod issue;
+mod replace;
 mod revoked;
 mod server;
 mod trust;
@@ -29,6 +31,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 pub use issue::{new_application_request, new_key_and_request};
+pub use replace::{finish as finish_replacement, replace as replace_authority};
 pub(crate) use revoked::Revoked;
 pub(crate) use trust::{Anchor, Mandate, Material, Stamp};
 
@@ -49,6 +52,8 @@ pub struct DeviceAuthority {
 struct Signer {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    /// The certificate of the one before, while that is believed; else empty.
+    previous: String,
     der: CertificateDer<'static>,
 }
 
@@ -66,6 +71,7 @@ impl DeviceAuthority {
         server_names: &[String],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
+        replace::complete(data_dir)?;
         let (key_path, certificate_path) = (data_dir.join("ca.key"), data_dir.join("ca.crt"));
         match (files::find(&key_path)?, files::find(&certificate_path)?) {
             (Some(_), Some(_)) => {}
@@ -76,19 +82,19 @@ impl DeviceAuthority {
                     Some(key) => parse_key(&key_path, &key)?,
                     None => new_key(&key_path)?,
                 };
-                let pem = self_signed(&key, clock.now())?;
+                let pem = self_signed(&key, "axle device authority", clock.now())?;
                 files::write(&certificate_path, pem.as_bytes(), files::Access::Everyone)?;
             }
         }
-        let signer = Signer::read(data_dir)?;
-        server::ensure(data_dir, server_names, &signer.issuer, clock.now())?;
-        Ok(Self {
+        let authority = Self {
             data_dir: data_dir.to_owned(),
             server_names: server_names.to_vec(),
-            signer: RwLock::new(Arc::new(signer)),
+            signer: RwLock::new(Arc::new(Signer::read(data_dir)?)),
             standing: Mutex::default(),
             clock,
-        })
+        };
+        authority.renew_server_certificate()?;
+        Ok(authority)
     }
 
     fn signer(&self) -> Arc<Signer> {
@@ -126,13 +132,16 @@ impl DeviceAuthority {
         trust::stamp(&self.data_dir)
     }
 
-    /// Signs a new server certificate, if ours is there and ends within 30 days.
+    /// Signs a new server certificate, if there is none, or ours does not name what it should or
+    /// ends within 30 days.
     ///
     /// # Errors
     /// As [`DeviceAuthority::open`].
     pub(crate) fn renew_server_certificate(&self) -> Result<(), Error> {
         let (signer, now) = (self.signer(), self.clock.now());
-        server::ensure(&self.data_dir, &self.server_names, &signer.issuer, now)
+        let before = replace::listener_issuer(&self.data_dir)?;
+        let issuer = before.as_ref().unwrap_or(&signer.issuer);
+        server::ensure(&self.data_dir, &self.server_names, issuer, now)
     }
 }
 
@@ -141,14 +150,25 @@ impl Signer {
         let (key_path, path) = (data_dir.join("ca.key"), data_dir.join("ca.crt"));
         let missing = |path: &Path| files::corrupt(path, "it is missing");
         let key = files::find(&key_path)?.ok_or_else(|| missing(&key_path))?;
+        files::protect(&key_path)?;
         let key = parse_key(&key_path, &key)?;
         let pem = files::find(&path)?.ok_or_else(|| missing(&path))?;
         let der = parse_certificate(&path, &pem)?;
         check_pair(&path, &der, &key)?;
         let issuer = Issuer::from_ca_cert_der(&der, key)
             .map_err(|error| files::corrupt(&path, &error.to_string()))?;
-        Ok(Self { issuer, pem, der })
+        let previous = files::find(&data_dir.join("ca.previous.crt"))?.unwrap_or_default();
+        Ok(Self { issuer, pem, previous, der })
     }
+}
+
+/// How the identity of a data directory stands, whoever has it open.
+///
+/// # Errors
+/// `Corrupt`, naming the file and what is wrong with it.
+pub fn authority_standing(data_dir: &Path) -> Result<IdentityStanding, Error> {
+    let material = trust::read(data_dir)?;
+    Ok(IdentityStanding { ends: material.ends, fault: None })
 }
 
 impl CertificateAuthority for DeviceAuthority {
@@ -165,7 +185,8 @@ impl CertificateAuthority for DeviceAuthority {
     }
 
     fn authority_pem(&self) -> String {
-        self.signer().pem.clone()
+        let signer = self.signer();
+        format!("{}{}", signer.pem, signer.previous)
     }
 
     fn standing(&self) -> IdentityStanding {
@@ -188,10 +209,11 @@ fn parse_certificate(path: &Path, pem: &str) -> Result<CertificateDer<'static>, 
         .map_err(|error| files::corrupt(path, &error.to_string()))
 }
 
-fn self_signed(key: &KeyPair, now: Timestamp) -> Result<String, Error> {
+fn self_signed(key: &KeyPair, name: &str, now: Timestamp) -> Result<String, Error> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "axle device authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, name);
+    // One below it: the authority that it replaces.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(issue::serial()?);
     issue::set_validity(&mut params, now.shifted(-issue::HOUR), now.after(AUTHORITY_LIFE));

@@ -48,7 +48,10 @@ mod websocket;
 mod will;
 mod witness;
 
-pub use authority::{DeviceAuthority, new_application_request, new_key_and_request};
+pub use authority::{
+    DeviceAuthority, authority_standing, finish_replacement, new_application_request,
+    new_key_and_request, replace_authority,
+};
 pub use gateway::{Gateway, GatewayParts};
 pub use inlet::Inlet;
 pub use sessions::Sessions;

@@ -1,6 +1,7 @@
 //! The command line: nouns and verbs, and what each takes.
 
 mod application;
+mod authority;
 mod lifecycle;
 mod log;
 mod master;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
+pub use authority::{AuthorityArgs, AuthorityCommand};
 pub use lifecycle::{DeviceRotateArgs, DeviceTransferArgs};
 pub use log::{ConsumerCommand, ConsumerCreateArgs, LogCommand, LogDumpArgs, LogSource};
 pub use master::{
@@ -53,6 +55,9 @@ pub enum Command {
     /// Make, list and withdraw backend applications that speak MQTT.
     #[command(subcommand)]
     Application(ApplicationCommand),
+    /// Look at the device authority, and let a new one take its place.
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// Register, list and forget programs that follow the log with a position of their own.
     #[command(subcommand)]
     Consumer(ConsumerCommand),

@@ -2,6 +2,7 @@
 
 mod agent;
 mod application;
+mod authority;
 mod component;
 mod config;
 mod connections;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Print(args)) => config::print_effective(&args),
         Command::Version => print(&format!("axle {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Authority(command) => authority::run(&command),
         Command::Device(command) => block_on(device::run(command)),
         Command::Connections(args) => block_on(connections::run(args)),
         Command::Component(command) => block_on(component::run(command)),

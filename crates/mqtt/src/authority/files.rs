@@ -36,6 +36,19 @@ pub(super) fn find(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
+/// Takes a key away from whoever but its owner may read it: a backup that was unpacked by another
+/// mask, say.
+pub(super) fn protect(path: &Path) -> Result<(), Error> {
+    let mode = |path: &Path| fs::metadata(path).map(|it| it.permissions().mode());
+    let is_open = mode(path).map_err(|error| unavailable(path, "read", error))? & 0o077 != 0;
+    if !is_open {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "others could read this key; now its owner alone can");
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(|error| unavailable(path, "write", error))
+}
+
 /// Writes a file so that a crash leaves the old one or the new one, never half of one.
 pub(super) fn write(path: &Path, contents: &[u8], access: Access) -> Result<(), Error> {
     let temporary = path.with_extension("tmp");
@@ -54,12 +67,18 @@ pub(super) fn write(path: &Path, contents: &[u8], access: Access) -> Result<(), 
     attempt().map_err(|error| unavailable(path, "write", error))
 }
 
+/// Makes what was renamed or removed in a folder lasting.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| unavailable(folder, "write", error))
+}
+
 pub(super) fn corrupt(path: &Path, reason: &str) -> Error {
     let message = format!("{}: {reason}", path.display());
     Error::new(Kind::Corrupt, "authority.file_invalid", message)
 }
 
-fn unavailable(path: &Path, verb: &str, error: std::io::Error) -> Error {
+pub(super) fn unavailable(path: &Path, verb: &str, error: std::io::Error) -> Error {
     let message = format!("cannot {verb} {}: {error}", path.display());
     Error::unavailable("authority.file_unavailable", message).with_source(error)
 }

@@ -6,7 +6,8 @@ use axle_domain::port::{CertificateSubject, SignedCertificate};
 use axle_domain::{ApplicationName, DeviceId, Error, Fingerprint, Timestamp};
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SerialNumber,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
@@ -159,6 +160,12 @@ fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Error> {
         _ => key.algorithm.algorithm.to_id_string() == "1.3.101.112",
     };
     if is_accepted { Ok(()) } else { Err(refused(&format!("its key is not accepted: {FORMS}"))) }
+}
+
+/// What tells a key from others, for people.
+pub(super) fn short_name(key: &KeyPair) -> String {
+    let digest = Sha256::digest(key.subject_public_key_info());
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 16 random octets, positive and without a leading zero.

@@ -10,6 +10,7 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 use super::{DAY, check_pair, files, issue, new_key, parse_certificate, parse_key};
@@ -43,16 +44,43 @@ pub(super) fn ensure(
     files::write(&path, certificate.pem().as_bytes(), files::Access::Everyone)
 }
 
-/// Whether our authority has signed a certificate.
+/// Signs a new one of the names that ours has; one of another authority's stays.
+pub(super) fn renew(
+    data_dir: &Path,
+    issuer: &Issuer<'static, KeyPair>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let (key_path, path) = (data_dir.join("server.key"), data_dir.join("server.crt"));
+    let (Some(key), Some(pem)) = (files::find(&key_path)?, files::find(&path)?) else {
+        return Ok(());
+    };
+    let key = parse_key(&key_path, &key)?;
+    let certificate = parse_certificate(&path, &pem)?;
+    if !is_ours(&path, &certificate, data_dir)? {
+        return Ok(());
+    }
+    let certificate = sign(&names_of(&path, &certificate)?, &key, issuer, now)?;
+    files::write(&path, certificate.pem().as_bytes(), files::Access::Everyone)
+}
+
+/// Whether our authority has signed a certificate, or the one before.
 fn is_ours(path: &Path, certificate: &CertificateDer<'_>, data_dir: &Path) -> Result<bool, Error> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|error| files::corrupt(path, &error.to_string()))?;
-    let own_path = data_dir.join("ca.crt");
-    let Some(own) = files::find(&own_path)? else { return Ok(true) };
-    let own = parse_certificate(&own_path, &own)?;
-    let (_, own) = x509_parser::parse_x509_certificate(&own)
-        .map_err(|error| files::corrupt(&own_path, &error.to_string()))?;
-    Ok(parsed.verify_signature(Some(own.public_key())).is_ok())
+    let parsed = parsed(path, certificate)?;
+    for name in ["ca.crt", "ca.previous.crt"] {
+        let own_path = data_dir.join(name);
+        let Some(pem) = files::find(&own_path)? else { continue };
+        let own = parse_certificate(&own_path, &pem)?;
+        let own = self::parsed(&own_path, &own)?;
+        if parsed.verify_signature(Some(own.public_key())).is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn parsed<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    parsed.map(|(_, it)| it).map_err(|error| files::corrupt(path, &error.to_string()))
 }
 
 fn all_names(more: &[String]) -> Result<BTreeSet<String>, Error> {
@@ -105,16 +133,15 @@ fn is_good(
     names: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|error| files::corrupt(path, &error.to_string()))?;
-    let ends = issue::timestamp(parsed.validity().not_after);
+    let ends = issue::timestamp(parsed(path, certificate)?.validity().not_after);
+    Ok(ends > now.after(RENEW_BEFORE) && names_of(path, certificate)? == *names)
+}
+
+fn names_of(path: &Path, certificate: &CertificateDer<'_>) -> Result<BTreeSet<String>, Error> {
+    let parsed = parsed(path, certificate)?;
     let named = parsed.subject_alternative_name().ok().flatten();
-    let named: BTreeSet<String> = named
-        .iter()
-        .flat_map(|extension| &extension.value.general_names)
-        .filter_map(name_text)
-        .collect();
-    Ok(ends > now.after(RENEW_BEFORE) && named == *names)
+    let named = named.iter().flat_map(|extension| &extension.value.general_names);
+    Ok(named.filter_map(name_text).collect())
 }
 
 fn name_text(name: &GeneralName<'_>) -> Option<String> {

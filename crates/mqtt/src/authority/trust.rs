@@ -148,14 +148,19 @@ fn shown(data_dir: &Path, own_path: &Path) -> Result<Material, Error> {
     let key = files::find(&key_path)?.ok_or_else(|| files::corrupt(&key_path, "it is missing"))?;
     let key = parse_key(&key_path, &key)?;
     let mut chain: Vec<_> = certificates(&path)?.into_iter().map(|it| it.der).collect();
-    let own = certificates(own_path)?.into_iter().chain(previous(data_dir)?);
     if let Some(first) = chain.first() {
         check_pair(&path, first, &key)?;
-        let issuer = parsed(&path, first)?.issuer().as_raw().to_vec();
-        for it in own {
-            if chain.len() == 1 && parsed(&it.path, &it.der)?.subject().as_raw() == issuer {
-                chain.push(it.der);
-            }
+    }
+    // While the one before signs it, the next one vouches for that: each way leads to a root.
+    let cross = data_dir.join("ca.cross.crt");
+    let above = if cross.exists() { cross } else { own_path.to_owned() };
+    for it in certificates(&above)? {
+        let issuer = match chain.as_slice() {
+            [only] => parsed(&path, only)?.issuer().as_raw().to_vec(),
+            _ => break,
+        };
+        if parsed(&it.path, &it.der)?.subject().as_raw() == issuer {
+            chain.push(it.der);
         }
     }
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -163,14 +168,9 @@ fn shown(data_dir: &Path, own_path: &Path) -> Result<Material, Error> {
     Ok(Material { chain, key, anchors, revoked, ends })
 }
 
-fn previous(data_dir: &Path) -> Result<Vec<Known>, Error> {
-    let path = data_dir.join("ca.previous.crt");
-    if path.exists() { certificates(&path) } else { Ok(Vec::new()) }
-}
-
 /// How the files are now. One that cannot be looked at counts as one that is not there.
 pub(super) fn stamp(data_dir: &Path) -> Stamp {
-    let own = ["server.key", "server.crt", "ca.key", "ca.crt", "ca.previous.crt"];
+    let own = ["server.key", "server.crt", "ca.key", "ca.crt", "ca.previous.crt", "ca.cross.crt"];
     let mut paths = trust_files(data_dir).unwrap_or_default();
     paths.extend(own.map(|name| data_dir.join(name)));
     let look = |path: PathBuf| {

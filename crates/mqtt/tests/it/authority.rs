@@ -53,6 +53,16 @@ fn is_the_same_after_a_restart() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_taken_away_from_them() {
+    let dir = TempDir::new().unwrap();
+    open(dir.path()).unwrap();
+    let key = dir.path().join("ca.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    open(dir.path()).unwrap();
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn renews_the_server_certificate_when_it_ends_soon_or_names_others() {
     let dir = TempDir::new().unwrap();
     let clock = Arc::new(ManualClock::new(now()));

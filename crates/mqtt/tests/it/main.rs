@@ -25,6 +25,7 @@ mod presence;
 mod provisioning;
 mod proxied;
 mod publishing;
+mod replacement;
 mod retained;
 mod routing;
 mod routing_model;

@@ -97,3 +97,34 @@ fn devices_change_hands_and_retire() {
     let renewed = server.run(&["device", "rotate", "b-1", "--out", "keys"]);
     assert_eq!(renewed.status.code(), Some(5), "who is retired gets no certificate");
 }
+
+#[test]
+fn the_authority_is_replaced_while_the_server_runs() {
+    let server = TestServer::start();
+    server.ok(&["device", "add", "b-1", "--out", "old"]);
+    let (mqtts, folder) = (server.address("mqtts"), server.folder());
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let mut open = Device::connect(&mqtts, &old, "b-1");
+    let signed_by = || server.json(&["authority", "show", "--json"])["ends"].clone();
+    assert_eq!(signed_by().as_array().unwrap().len(), 2);
+    server.ok(&["authority", "replace"]);
+    assert_eq!(signed_by().as_array().unwrap().len(), 3, "the one before is there still");
+    let again = server.run(&["authority", "replace"]);
+    assert_eq!(again.status.code(), Some(4));
+    // The server follows within a second or two.
+    let authority = std::fs::read_to_string(server.data_dir().join("ca.crt")).unwrap();
+    let follows = || {
+        server.ok(&["device", "rotate", "b-1", "--out", "new"]);
+        fs::read_to_string(new.join("ca.crt")).unwrap().contains(authority.trim())
+    };
+    assert!((0..20).any(|_| follows()), "new certificates are the new authority's");
+    open.publish("v1/d/b-1/t/status", "{\"battery_pct\":1}");
+    Device::connect(&mqtts, &old, "b-1");
+    Device::connect(&mqtts, &new, "b-1");
+    server.ok(&["authority", "finish"]);
+    let finished = server.run(&["authority", "finish"]);
+    assert_eq!(finished.status.code(), Some(4));
+    assert_eq!(signed_by().as_array().unwrap().len(), 2);
+    let lost = server.run(&["authority", "show", "--data-dir", "nowhere"]);
+    assert_eq!(lost.status.code(), Some(3));
+}
