@@ -1,23 +1,23 @@
 //! From a fresh socket to a session, or to a reason why not: handshake, CONNECT, identity.
 
+mod denied;
 mod introduction;
+mod who;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axle_app::{Publisher, Rights};
-use axle_domain::{Application, ApplicationName, DeviceId, RefusalStage, Timestamp, limit};
+use axle_domain::{DeviceId, RefusalStage, Timestamp, limit};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::advice;
 use crate::connection::{Connection, Start, Times};
-use crate::first_packet::{explain, read_connect};
+use crate::first_packet::read_connect;
 use crate::goodbye;
 use crate::identity::{Identity, fingerprint, identify};
 use crate::journal::{Caller, Why, cut};
@@ -39,13 +39,11 @@ use crate::websocket;
 use crate::will;
 use crate::witness::{Seen, observe};
 
+use self::denied::{Denied, Turned};
+use self::who::{Claim, Who, client_id};
+
 /// What is looked at of a connection before its handshake.
 const FIRST_BYTES: usize = 8;
-/// Longest suffix of a client id, and of one that we assign.
-const SUFFIX_BYTES_MAX: usize = 64;
-/// Longest client id of a local tool.
-const TOOL_ID_BYTES_MAX: usize = 256;
-
 /// The device that a tool's messages name where their topic names none.
 pub(crate) const TOOL_NAME: &str = "local";
 
@@ -58,65 +56,6 @@ pub(crate) enum Door {
     Https(Arc<DeviceTls>),
     /// By what they say.
     Plain(PlainAccess),
-}
-
-/// Who a client may be.
-enum Claim {
-    /// The device or the application of its certificate.
-    Certificate(Identity),
-    /// The application whose token it brings: it has shown no certificate.
-    Token,
-    /// The certificate names nobody, or two.
-    Ambiguous,
-    /// The certificate is of an authority that may not say this.
-    Unmandated(Why),
-    /// Any registered device.
-    Device,
-    /// A local tool.
-    Tool,
-}
-
-/// Who a client is.
-enum Who {
-    Device(DeviceId),
-    Application(Arc<Application>),
-    Tool,
-}
-
-impl Who {
-    fn device(&self) -> Option<&DeviceId> {
-        match self {
-            Self::Device(device) => Some(device),
-            Self::Application(_) | Self::Tool => None,
-        }
-    }
-
-    fn application(&self) -> Option<ApplicationName> {
-        match self {
-            Self::Application(application) => Some(application.name.clone()),
-            Self::Device(_) | Self::Tool => None,
-        }
-    }
-
-    /// What its client id is, or begins with; a tool's may be anything.
-    fn name(&self) -> Option<&str> {
-        match self {
-            Self::Device(device) => Some(device.as_str()),
-            Self::Application(application) => Some(application.name.as_str()),
-            Self::Tool => None,
-        }
-    }
-
-    fn publisher(&self, shared: &Shared, connected_at: Timestamp) -> Result<Publisher, Refusal> {
-        let device = DeviceId::parse(self.name().unwrap_or(TOOL_NAME));
-        let rights = match self {
-            Self::Device(_) => shared.device_rights(),
-            Self::Application(application) => Rights::Granted(Arc::clone(&application.grants)),
-            Self::Tool => Rights::Everything,
-        };
-        let device = device.map_err(|_error| Refusal::CLIENT_ID)?;
-        Ok(Publisher { device, connected_at, rights })
-    }
 }
 
 /// A connection before it is let in.
@@ -540,93 +479,6 @@ impl Visitor {
             tracing::info!(peer = %self.peer, reason, detail, "connection refused");
         }
     }
-}
-
-/// Why a client that can be understood is not let in.
-struct Denied {
-    refusal: Refusal,
-    why: Why,
-}
-
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, why: refusal.into() }
-    }
-}
-
-impl Denied {
-    fn by_registry(error: axle_domain::Error) -> Self {
-        let next = advice::registry_step(error.code);
-        let why = Why::new(error.code, cut(&error.message), next);
-        Self { refusal: Refusal::NOT_AUTHORIZED, why }
-    }
-
-    fn by_token(error: axle_domain::Error) -> Self {
-        Self { refusal: Refusal::CREDENTIALS, ..Self::by_registry(error) }
-    }
-
-    fn unmandated(why: &Why) -> Self {
-        Self { refusal: Refusal::NOT_AUTHORIZED, why: why.clone() }
-    }
-
-    fn ambiguous() -> Self {
-        let code = "certificate.ambiguous";
-        let reason = "the certificate cannot be read, or names two devices";
-        let why = Why::new(code, reason, advice::registry_step(code));
-        Self { refusal: Refusal::NOT_AUTHORIZED, why }
-    }
-}
-
-/// A client that is turned away, and the version to answer in, where there is one.
-struct Turned {
-    refusal: Refusal,
-    answer_in: Option<Version>,
-    /// Largest packet that the client takes, as far as it was read.
-    packet_bytes_max: usize,
-    stage: RefusalStage,
-    why: Why,
-}
-
-impl Turned {
-    fn unread(refused: ConnectRefused, bytes: &[u8]) -> Self {
-        let ConnectRefused { refusal, answer_in } = refused;
-        let (stage, why) = (RefusalStage::Connect, explain(refusal, bytes));
-        Self { refusal, answer_in, packet_bytes_max: usize::MAX, stage, why }
-    }
-
-    fn denied(denied: Denied, version: Version, packet_bytes_max: usize) -> Self {
-        let Denied { refusal, why } = denied;
-        let stage = RefusalStage::Authorization;
-        Self { refusal, answer_in: Some(version), packet_bytes_max, stage, why }
-    }
-}
-
-/// Checks the client id, or makes one up.
-fn client_id(connect: &Connect<'_>, name: Option<&str>) -> Result<Arc<str>, Refusal> {
-    if connect.client_id.is_empty() {
-        // 3.1.1 [MQTT-3.1.3-8]
-        if connect.version == Version::V3 && !connect.is_clean {
-            return Err(Refusal::CLIENT_ID_EMPTY);
-        }
-        let mut random = [0_u8; 10];
-        getrandom::fill(&mut random).map_err(|_error| Refusal::UNAVAILABLE)?;
-        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let prefix = name.unwrap_or(TOOL_NAME);
-        return Ok(Arc::from(format!("{prefix}/{random}")));
-    }
-    let id = connect.client_id;
-    let is_good = match name {
-        None => id.len() <= TOOL_ID_BYTES_MAX,
-        Some(name) => match id.strip_prefix(name) {
-            Some("") => true,
-            Some(rest) => rest.strip_prefix('/').is_some_and(|suffix| {
-                (1..=SUFFIX_BYTES_MAX).contains(&suffix.len())
-                    && !suffix.chars().any(|c| c.is_control() || matches!(c, '+' | '#'))
-            }),
-            None => false,
-        },
-    };
-    if is_good { Ok(Arc::from(id)) } else { Err(Refusal::CLIENT_ID) }
 }
 
 /// How long the client may be silent, and what to tell it where that is not what it asked for.

@@ -4,29 +4,27 @@
 //! words: bytes are read into a buffer that all connections of a thread share, and every buffer of
 //! a connection's own exists only while there is something in it.
 
+mod end;
+mod start;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use axle_domain::{ConnectionOutcome, Error, Offset, limit};
+use axle_domain::{Error, Offset, limit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use crate::goodbye;
-use crate::journal::{Caller, Why, lasted};
 use crate::moment::Moment;
 use crate::packet::header;
 use crate::packet::refusal::Refusal;
-use crate::packet::write;
 use crate::session::{End, Flow, Session, Wait, Waiting};
 use crate::trust::Shown;
+
+pub(crate) use self::start::{Start, Times};
 
 const INPUT_BYTES: usize = 64 * 1024;
 /// With more than this unsent nothing is read: the client has to take its answers first.
@@ -39,34 +37,6 @@ const PACKETS_PER_TURN: u16 = 1024;
 thread_local! {
     /// Where all connections of a thread read into.
     static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; INPUT_BYTES]);
-}
-
-/// How long silence may last, and how long the connection may.
-pub(crate) struct Times {
-    /// One and a half times the keep alive, in milliseconds.
-    pub(crate) silence_max: Option<NonZeroU32>,
-    /// When the client certificate ends.
-    pub(crate) ends_at: Option<Instant>,
-}
-
-impl Times {
-    /// When the client will have been silent for too long.
-    fn silence_ends_at(&self, heard_at: Moment, now: Instant) -> Option<Instant> {
-        let silence = Duration::from_millis(u64::from(self.silence_max?.get()));
-        Some(now + silence.saturating_sub(heard_at.elapsed(now)))
-    }
-}
-
-/// What a connection begins with.
-pub(crate) struct Start {
-    pub(crate) times: Times,
-    pub(crate) peer: SocketAddr,
-    /// What came after the CONNECT.
-    pub(crate) held: Vec<u8>,
-    /// The CONNACK.
-    pub(crate) out: Vec<u8>,
-    /// Told when the session is stored; the CONNACK waits for it.
-    pub(crate) stored: Option<oneshot::Receiver<()>>,
 }
 
 /// A client that has been let in, and its socket.
@@ -471,54 +441,6 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         }
         self.note_read();
         Poll::Ready(Ok(()))
-    }
-
-    async fn finish(mut self, end: End) {
-        if let End::Refused(refusal) = end {
-            if refusal.is_clients_fault() {
-                self.session.shared.metrics.count_malformed(refusal.label);
-            }
-            let version = self.session.version();
-            // [MQTT-3.14.2-3]
-            let text = write::reason_for(self.session.link.packet_bytes_max, refusal.text);
-            write::put_disconnect(&mut self.out, version, refusal.code, text);
-            let rest = self.out.get(self.written..).unwrap_or_default();
-            goodbye::say(&mut self.socket, rest).await;
-        }
-        let link = Arc::clone(&self.session.link);
-        tracing::debug!(
-            device.id = link.device.as_ref().map(tracing::field::display),
-            connection = link.id.0,
-            peer = %self.peer,
-            reason = end.reason(),
-            "connection ended"
-        );
-        let why = self.record(end);
-        self.session.leave(end, &why);
-        if matches!(end, End::Refused(_)) {
-            goodbye::linger(&mut self.socket).await;
-        }
-    }
-}
-
-impl<S> Connection<S> {
-    /// Leaves an event of the end; returns why it came.
-    fn record(&self, end: End) -> Why {
-        let (link, ports) = (&self.session.link, &self.session.shared.app.ports);
-        let now = ports.clock.now();
-        let counts = self.session.counts();
-        let outcome = ConnectionOutcome::Disconnected {
-            lasted: lasted(link.connected_at, now),
-            received: counts.received,
-            sent: counts.sent,
-        };
-        let caller = Caller::of_link(link, self.peer);
-        let mut why = end.why();
-        if let Some(slowness) = self.session.slowness() {
-            why.reason.push_str(&slowness);
-        }
-        ports.connections.record(caller.event(now, outcome, why.clone()));
-        why
     }
 }
 
