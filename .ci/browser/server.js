@@ -18,7 +18,7 @@ export class Server {
     const folder = await mkdtemp(join(tmpdir(), "axle-browser-"));
     const data = join(folder, "data");
     const listen = Object.fromEntries(
-      ["HTTP", "OPS", "MQTT"].map((name) => [`AXLE_${name}__LISTEN`, "127.0.0.1:0"]),
+      ["HTTP", "OPS", "MQTT", "DEVICE_HTTPS"].map((name) => [`AXLE_${name}__LISTEN`, "127.0.0.1:0"]),
     );
     const child = spawn(binary, [verb, "--data-dir", data, ...args], {
       env: { ...process.env, ...listen },

@@ -23,7 +23,7 @@ class Server:
 
     def start(self):
         env = dict(os.environ)
-        for section in ("HTTP", "OPS", "MQTT"):
+        for section in ("HTTP", "OPS", "MQTT", "DEVICE_HTTPS"):
             env[f"AXLE_{section}__LISTEN"] = "127.0.0.1:0"
         env["AXLE_MQTT__PLAIN_LISTEN"] = "127.0.0.1:0"
         env["AXLE_MQTT__PLAIN_ACCESS"] = "all"
