@@ -285,7 +285,7 @@ impl Session {
             PacketKind::Publish => {
                 return self.handle_publish(header, body, out).inspect_err(|end| {
                     // The use case has counted what it denied.
-                    if *end != End::Refused(Refusal::NOT_AUTHORIZED) && end.is_clients_fault() {
+                    if *end != End::Refused(Refusal::TOPIC_DENIED) && end.is_clients_fault() {
                         self.count_rejected();
                     }
                 });

@@ -50,6 +50,7 @@ refusals! {
     CLIENT_ID_EMPTY = 0x85, "client_id_empty", "an empty client id needs a clean session";
     AUTH_METHOD = 0x8c, "auth_method", "enhanced authentication is not offered";
     NOT_AUTHORIZED = 0x87, "not_authorized", "the certificate does not let this device in";
+    TOPIC_DENIED = 0x87, "topic_denied", "a publish to a topic that this client may not write";
     CREDENTIALS = 0x86, "credentials", "neither a client certificate nor the token of an application as password";
     APPLICATION = 0x87, "application", "the certificate or token lets no application in";
     FULL = 0x97, "full", "no more connections: try again later";

@@ -290,7 +290,7 @@ impl Session {
             Kind::Denied if publish.qos == 0 || self.version() == Version::V3 => {
                 let _record = self.shared.app.ingest.count_rejected(1);
                 self.published += 1;
-                return Err(Refusal::NOT_AUTHORIZED.into());
+                return Err(Refusal::TOPIC_DENIED.into());
             }
             Kind::Denied => {
                 let flow = self.refuse(publish, Refused::NotAuthorized, out);

@@ -354,6 +354,10 @@ async fn each_way_to_end_has_its_code() {
     let mut bad = Client::connected(&world, "b-1/bad", true).await;
     bad.send_bytes(b"\x82\x03\x00\x01\x00").await;
     assert_eq!(bad.disconnected().await, Some(0x82));
+    // MQTT 3.1.1 cannot be told that it may not write there.
+    let mut meddler = Client::connected(&world, "b-1/meddler", false).await;
+    meddler.publish("v1/d/b-2/t/ride", b"{}", 1).await;
+    assert_eq!(meddler.disconnected().await, None);
     let mut silent = Client::plain(&world, true).await;
     let connect = rmqtt_codec::v5::Connect { keep_alive: 1, ..connect_v5("b-1/silent") };
     silent.connect_v5(connect).await;
@@ -370,6 +374,7 @@ async fn each_way_to_end_has_its_code() {
         ("b-1", "mqtt.taken_over"),
         ("b-1", "mqtt.hung_up"),
         ("b-1/bad", "mqtt.no_filters"),
+        ("b-1/meddler", "mqtt.topic_denied"),
         ("b-1/silent", "mqtt.keep_alive"),
         ("b-1/revoked", "mqtt.administrative"),
         ("b-2", "mqtt.shutting_down"),
