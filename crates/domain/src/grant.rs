@@ -49,23 +49,30 @@ impl TopicFilter {
         &self.0
     }
 
-    /// Whether every topic that `filter` matches is matched by this one too. A topic name is a
-    /// filter that matches itself alone. Both must be of good form.
+    /// Whether every topic that `filter` matches is matched by this one too: see
+    /// [`filter_contains`].
     #[must_use]
     pub fn contains(&self, filter: &str) -> bool {
-        // MQTT 4.7.2-1: a leading wildcard does not reach topics that begin with `$`.
-        if filter.starts_with('$') && self.0.starts_with(['+', '#']) {
-            return false;
-        }
-        let (mut granted, mut asked) = (self.0.split('/'), filter.split('/'));
-        loop {
-            match (granted.next(), asked.next()) {
-                (Some("#"), _) | (None, None) => return true,
-                (Some(_), Some("#")) => return false,
-                (Some("+"), Some(_)) => {}
-                (Some(granted), Some(asked)) if granted == asked => {}
-                _ => return false,
-            }
+        filter_contains(&self.0, filter)
+    }
+}
+
+/// Whether every topic that `asked` matches is matched by the filter `granted` too. A topic name is
+/// a filter that matches itself alone. Both must be of good form.
+#[must_use]
+pub fn filter_contains(granted: &str, asked: &str) -> bool {
+    // MQTT 4.7.2-1: a leading wildcard does not reach topics that begin with `$`.
+    if asked.starts_with('$') && granted.starts_with(['+', '#']) {
+        return false;
+    }
+    let (mut granted, mut asked) = (granted.split('/'), asked.split('/'));
+    loop {
+        match (granted.next(), asked.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some(_), Some("#")) => return false,
+            (Some("+"), Some(_)) => {}
+            (Some(granted), Some(asked)) if granted == asked => {}
+            _ => return false,
         }
     }
 }

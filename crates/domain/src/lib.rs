@@ -55,7 +55,7 @@ pub use feed::{
     Approval, Change, ComponentFacts, Decided, DeviceFacts, FeedRecord, Known, Neighbor, Reason,
     ReviewId, ReviewItem, ReviewStatus, judge,
 };
-pub use grant::{Grants, TopicFilter};
+pub use grant::{Grants, TopicFilter, filter_contains};
 pub use id::{
     ApplicationName, BatchId, CommandId, ConsumerName, DeviceId, KindName, PlantName, Serial,
     StreamName, UploadId, UserName,

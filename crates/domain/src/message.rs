@@ -46,18 +46,27 @@ pub enum Source {
 }
 
 impl Source {
+    /// Every door there is.
+    pub const ALL: [Self; 6] =
+        [Self::Mqtt, Self::Upload, Self::Replay, Self::Service, Self::Door, Self::Presence];
+
+    /// Its word, as in the API, on the pages and in what `axle log dump` prints.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Upload => "upload",
+            Self::Replay => "replay",
+            Self::Service => "service",
+            Self::Door => "door",
+            Self::Presence => "presence",
+        }
+    }
+
     /// The source of that number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Mqtt),
-            2 => Some(Self::Upload),
-            3 => Some(Self::Replay),
-            4 => Some(Self::Service),
-            5 => Some(Self::Door),
-            6 => Some(Self::Presence),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|source| *source as u8 == number)
     }
 }
 

@@ -50,7 +50,7 @@ use crate::ops::healthz;
 pub(crate) use basemap::Basemap;
 pub(crate) use error_page::AsPage;
 pub(crate) use layout::head;
-pub(crate) use live::{Figures, run as run_live, source_name};
+pub(crate) use live::{Figures, run as run_live};
 pub(crate) use session::{LINK_TIME_MAX, Links, secret as session_secret};
 
 /// The routes that are not of the API.

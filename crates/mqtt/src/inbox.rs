@@ -9,11 +9,10 @@ use std::time::Duration;
 use axle_domain::port::QueueFigures;
 use axle_domain::{
     ApplicationName, ClientSession, ConnectionId, DeviceId, Offset, Subscription, Timestamp, Topic,
-    Will, limit,
+    Will, filter_contains, limit,
 };
 
 use crate::link::Link;
-use crate::packet::topic;
 
 /// Packet ids of messages that wait at rest are 1 to this: the same after a restart. Those of
 /// messages that are only in memory are above.
@@ -363,7 +362,7 @@ impl Inbox {
         let state = self.state();
         let matching = state.subscriptions.iter();
         let mut matching =
-            matching.filter(|it| it.share().is_none() && topic::matches(&it.filter, name));
+            matching.filter(|it| it.share().is_none() && filter_contains(&it.filter, name));
         let first = matching.next()?;
         let (mut qos, mut identifiers) = (first.qos, vec![first.identifier]);
         for other in matching {

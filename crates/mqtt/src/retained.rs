@@ -7,13 +7,12 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axle_domain::port::Record;
-use axle_domain::{Offset, RetainedMessage, Subscription, Timestamp, limit};
+use axle_domain::{Offset, RetainedMessage, Subscription, Timestamp, filter_contains, limit};
 use bytes::Bytes;
 
 use crate::delivery::{Content, ITEM_BYTES};
 use crate::origin::Origin;
 use crate::packet::forward;
-use crate::packet::topic;
 
 /// Topics that are looked at in one go; then others get their turn.
 const LOOKED_AT_MAX: usize = 4096;
@@ -159,7 +158,7 @@ impl Retained {
             // [MQTT-3.8.3-3]
             let is_own = subscription.is_no_local && *kept.publisher == *own_id;
             let is_before = kept.content.offset < subscription.since;
-            if is_before && !is_own && topic::matches(filter, topic) {
+            if is_before && !is_own && filter_contains(filter, topic) {
                 found.contents.push(Arc::clone(&kept.content));
             }
         }

@@ -88,18 +88,6 @@ pub(crate) struct Latest {
     pub(crate) bytes: usize,
 }
 
-/// The word for a door.
-pub(crate) fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Mqtt => "mqtt",
-        Source::Upload => "upload",
-        Source::Replay => "replay",
-        Source::Service => "service",
-        Source::Door => "door",
-        Source::Presence => "presence",
-    }
-}
-
 /// Computes the figures once a second until the stop.
 pub(crate) async fn run(
     app: Arc<App>,
@@ -220,7 +208,7 @@ fn shown(record: &Record) -> Latest {
         time: message.received_at,
         device: message.device.to_owned(),
         topic: message.topic.to_owned(),
-        source: source_name(message.source),
+        source: message.source.as_str(),
         bytes: message.payload.len(),
     }
 }

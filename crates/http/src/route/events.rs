@@ -21,7 +21,6 @@ use tokio::time::{Instant, timeout};
 use crate::answer::body_answer;
 use crate::api::Api;
 use crate::call::{Answer, Call, Credential};
-use crate::console::source_name;
 use crate::operation::{EVERYONE, OPERATION, Operation, Parameter, Reply};
 use crate::problem::Problem;
 
@@ -212,7 +211,7 @@ fn write_event(chunk: &mut String, record: &Record, is_raw: bool) {
         "specversion": "1.0",
         "id": record.offset.0.to_string(),
         "source": source,
-        "type": format!("axle.message.{}", source_name(message.source)),
+        "type": format!("axle.message.{}", message.source.as_str()),
         "subject": message.topic,
         "time": format_time(message.received_at),
         "payloadbytes": message.payload.len(),

@@ -21,7 +21,6 @@ use serde_json::{Map, Value, json};
 use crate::answer::{body_answer, json_answer, optional_time, page, time};
 use crate::api::Api;
 use crate::call::{Answer, Call};
-use crate::console::source_name;
 use crate::field::Fields;
 use crate::operation::{
     ADMINISTRATORS, JSON, OPERATION, OPERATORS, Operation, Parameter, Reply, json_body, reply,
@@ -247,23 +246,14 @@ fn selection(call: &Call) -> Result<Selection, Problem> {
     let device = call.parameters.find("device").map(DeviceId::parse).transpose()?;
     let source = match call.parameters.find("source") {
         None => None,
-        Some(name) => Some(find_source(name).ok_or_else(|| {
-            invalid("source", "must be mqtt, upload, replay, service, door or presence")
-        })?),
+        Some(name) => {
+            let source = Source::ALL.into_iter().find(|source| source.as_str() == name);
+            Some(source.ok_or_else(|| {
+                invalid("source", "must be mqtt, upload, replay, service, door or presence")
+            })?)
+        }
     };
     Ok(Selection { topic, source, device: device.map(|device| device.to_string()) })
-}
-
-fn find_source(name: &str) -> Option<Source> {
-    let all = [
-        Source::Mqtt,
-        Source::Upload,
-        Source::Replay,
-        Source::Service,
-        Source::Door,
-        Source::Presence,
-    ];
-    all.into_iter().find(|source| source_name(*source) == name)
 }
 
 fn read_from(text: &str) -> Result<ReadFrom, Problem> {
@@ -294,7 +284,7 @@ fn wire(record: &Record) -> Value {
     let message = record.message();
     let mut body = json!({
         "offset": record.offset.0,
-        "source": source_name(message.source),
+        "source": message.source.as_str(),
         "device": message.device,
         "topic": message.topic,
         "content_type": message.content_type,

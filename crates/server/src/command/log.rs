@@ -132,17 +132,6 @@ impl Wanted {
     }
 }
 
-fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Mqtt => "mqtt",
-        Source::Upload => "upload",
-        Source::Replay => "replay",
-        Source::Service => "service",
-        Source::Door => "door",
-        Source::Presence => "presence",
-    }
-}
-
 /// What the door has counted, where the record is one of its own.
 fn turned(record: &Record) -> Option<Turned> {
     let is_door = record.source == Source::Door;
@@ -163,7 +152,7 @@ fn line(record: &Record, bytes: usize) -> String {
         "{}\t{}\t{}\t{}\t{}\tq{}{retain}\t{bytes}\t{payload}",
         record.offset,
         format_time(message.received_at),
-        source_name(message.source),
+        message.source.as_str(),
         or_dash(message.device),
         or_dash(message.topic),
         envelope.qos,
@@ -192,7 +181,7 @@ fn json_line(record: &Record, bytes: usize) -> String {
         "connected_at": format_time(message.connected_at),
         "sent_at": time(message.sent_at),
         "replayed_at": time(message.replayed_at),
-        "source": source_name(message.source),
+        "source": message.source.as_str(),
         "device": message.device,
         "topic": message.topic,
         "content_type": message.content_type,

@@ -14,7 +14,6 @@ use maud::{Markup, html};
 use super::payload;
 use crate::api::Api;
 use crate::console::feed::{self, Part};
-use crate::console::live::source_name;
 use crate::console::viewer::Viewer;
 use crate::console::written::{bytes, clock_time, float};
 use crate::problem::Problem;
@@ -136,7 +135,7 @@ fn line(schemas: &Schemas, record: &Record) -> Markup {
         li {
             p .meta {
                 (clock_time(message.received_at)) " " code { (message.topic) } " "
-                (source_name(message.source)) " · " (bytes(message.payload.len() as u64))
+                (message.source.as_str()) " · " (bytes(message.payload.len() as u64))
                 " · offset " (record.offset)
                 @if let Some(fault) = &meaning.fault { " " span .pill.is-warn { (fault) } }
                 @if meaning.rows > 0 { " · " (meaning.rows) @if meaning.rows == 1 { " row" } @else { " rows" } }
