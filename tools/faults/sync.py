@@ -42,13 +42,18 @@ def failing(bench, calls, error, kinds):
             bench.note("refused_to_start")
         else:
             watch(bench, server, ledger, injection, (kind, where))
-        server.kill()
-        bench.restart(server)
-        bench.check(server, ledger)
-        server.kill()
-        bench.done += 1
+        end_round(bench, server, ledger)
     bench.restart(server)
     finish(bench, server, ledger)
+
+
+def end_round(bench, server, ledger):
+    """A crash, and a start without the fault: all is there."""
+    server.kill()
+    bench.restart(server)
+    bench.check(server, ledger)
+    server.kill()
+    bench.done += 1
 
 
 def watch(bench, server, ledger, injection, place):
@@ -123,11 +128,7 @@ def read_errors(bench):
             bench.found({"unexpected": not clear}, f"read {number} of {kind}: {ended}")
             bench.note("refused_to_start")
         bench.note(f"failed_{kind}" if injection.moments() else f"not_reached_{kind}")
-        server.kill()
-        bench.restart(server)
-        bench.check(server, ledger)
-        server.kill()
-        bench.done += 1
+        end_round(bench, server, ledger)
     bench.restart(server)
     finish(bench, server, ledger)
 
@@ -157,10 +158,7 @@ def slow(bench):
         bench.found({"unexpected": not came or not server.is_up()}, f"syncs of {delay} ms: no ack")
         server.kill()
         end()
-        bench.restart(server)
-        bench.check(server, ledger)
-        server.kill()
-        bench.done += 1
+        end_round(bench, server, ledger)
     bench.restart(server)
     finish(bench, server, ledger)
 

@@ -468,10 +468,10 @@ pub struct ImportArgs {
     pub target: Target,
 }
 
-/// What to check.
+/// The data directory of a server on this machine, running or stopped.
 #[derive(Clone, Debug, Args)]
-pub struct VerifyArgs {
-    /// The data directory.
+pub struct DirArgs {
+    /// The server's data directory, on this machine.
     #[arg(
         long,
         value_name = "DIR",
@@ -480,6 +480,14 @@ pub struct VerifyArgs {
         default_value = "./data"
     )]
     pub data_dir: PathBuf,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Which server's.
+    #[command(flatten)]
+    pub dir: DirArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,8 +1,8 @@
 //! `axle authority …`
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
+
+use crate::cli::DirArgs;
 
 /// `axle authority …`
 #[derive(Debug, Subcommand)]
@@ -25,15 +25,9 @@ pub enum AuthorityCommand {
 /// Which server's authority.
 #[derive(Clone, Debug, Args)]
 pub struct AuthorityArgs {
-    /// The server's data directory, on this machine.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "AXLE_DATA_DIR",
-        hide_env_values = true,
-        default_value = "./data"
-    )]
-    pub data_dir: PathBuf,
+    /// Which server's.
+    #[command(flatten)]
+    pub dir: DirArgs,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

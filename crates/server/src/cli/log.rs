@@ -1,10 +1,8 @@
 //! `axle log …`, `axle consumer …`
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::{ListArgs, Target, ThingArgs};
+use crate::cli::{DirArgs, ListArgs, Target, ThingArgs};
 
 /// `axle consumer …`
 #[derive(Debug, Subcommand)]
@@ -50,15 +48,9 @@ pub enum LogCommand {
 /// Which records, and how.
 #[derive(Clone, Debug, Args)]
 pub struct LogDumpArgs {
-    /// The data directory.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "AXLE_DATA_DIR",
-        hide_env_values = true,
-        default_value = "./data"
-    )]
-    pub data_dir: PathBuf,
+    /// Which server's.
+    #[command(flatten)]
+    pub dir: DirArgs,
     /// The first record: its offset, or the moment (RFC 3339) that it came at or after.
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,

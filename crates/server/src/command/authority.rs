@@ -33,10 +33,10 @@ pub(super) fn run(command: &AuthorityCommand) -> Result<(), Failure> {
 }
 
 fn directory(args: &AuthorityArgs) -> Result<&Path, Failure> {
-    if args.data_dir.join("ca.crt").exists() {
-        return Ok(&args.data_dir);
+    if args.dir.data_dir.join("ca.crt").exists() {
+        return Ok(&args.dir.data_dir);
     }
-    let message = format!("{} has no device authority", args.data_dir.display());
+    let message = format!("{} has no device authority", args.dir.data_dir.display());
     Err(Failure::new(Exit::NotFound, message).with_hint("`--data-dir DIR` of a server"))
 }
 

@@ -14,7 +14,7 @@ use crate::output::{note, print_line};
 
 pub(super) fn dump(args: &LogDumpArgs) -> Result<(), Failure> {
     let wanted = Wanted::read(args)?;
-    let dir = args.data_dir.join("log");
+    let dir = args.dir.data_dir.join("log");
     let folder = LogFolder::open(&dir)?;
     if args.segments {
         for segment in folder.segments() {

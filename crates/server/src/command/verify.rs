@@ -18,7 +18,7 @@ struct Part {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    let dir = &args.data_dir;
+    let dir = &args.dir.data_dir;
     if !dir.is_dir() {
         let message = format!("{} is no data directory", dir.display());
         return Err(Failure::new(Exit::NotFound, message).with_hint("`--data-dir DIR`"));
