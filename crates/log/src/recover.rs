@@ -8,10 +8,10 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use axle_domain::{Error, Kind, Offset};
+use axle_domain::{Error, Kind, Offset, limit};
 use bytes::Bytes;
 
-use crate::disk::{Disk, read_full, write_all};
+use crate::disk::{Disk, DiskFile, read_full, write_all};
 use crate::record;
 use crate::scan::{Scan, Step};
 use crate::segment::{self, DamagedRange, HEADER_BYTES, Header, Segment, VERSION};
@@ -183,20 +183,11 @@ fn oldest(found: &Found) -> Result<Option<i64>, Error> {
 /// many records had begun in what was cleared.
 fn settle(last: &Found, seen: &Walked, was_in_doubt: bool) -> std::io::Result<u64> {
     let file = &*last.file;
-    if was_in_doubt {
-        // After a failed sync the system may hold pages as clean that the disk never got.
-        // Writing the same bytes again makes them dirty, so that the sync below means something.
-        let mut position = HEADER_BYTES as u64;
-        let mut block = vec![0; BLOCK_BYTES];
-        while position < seen.end {
-            let left = usize::try_from(seen.end - position).unwrap_or(usize::MAX);
-            block.truncate(left.min(BLOCK_BYTES));
-            let count = read_full(file, &mut block, position)?;
-            let read = block.get(..count).filter(|read| !read.is_empty());
-            write_all(file, read.ok_or(std::io::ErrorKind::UnexpectedEof)?, position)?;
-            position += count as u64;
-        }
-    }
+    // Of what was not synced there is one commit at most; where the process has ended before it
+    // could write down that it is in doubt, that must do.
+    let unsynced = seen.end.saturating_sub(limit::COMMIT_BUFFER_BYTES_MAX as u64);
+    let first = HEADER_BYTES as u64;
+    write_again(file, if was_in_doubt { first } else { first.max(unsynced) }, seen.end)?;
     let mut torn_records = 0;
     let mut position = seen.end;
     while position < seen.written {
@@ -212,6 +203,22 @@ fn settle(last: &Found, seen: &Walked, was_in_doubt: bool) -> std::io::Result<u6
     }
     file.sync()?;
     Ok(torn_records)
+}
+
+/// Writes the same bytes again: after a failed sync the system may hold pages as clean that the
+/// disk never got. So they are dirty, and the next sync means something.
+fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+    let mut position = from;
+    let mut block = vec![0; BLOCK_BYTES];
+    while position < to {
+        let left = usize::try_from(to - position).unwrap_or(usize::MAX);
+        block.truncate(left.min(BLOCK_BYTES));
+        let count = read_full(file, &mut block, position)?;
+        let read = block.get(..count).filter(|read| !read.is_empty());
+        write_all(file, read.ok_or(std::io::ErrorKind::UnexpectedEof)?, position)?;
+        position += count as u64;
+    }
+    Ok(())
 }
 
 /// The file that keeps a second log away. Its text is the process that holds it.

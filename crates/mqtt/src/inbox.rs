@@ -51,6 +51,8 @@ struct State {
     /// Whether it is over; whoever still holds it holds nothing.
     is_ended: bool,
     will: Option<Arc<Will>>,
+    /// Whether it stands in the log: until that is durable, the state keeps it.
+    is_will_sent: bool,
     /// What few have.
     rare: Option<Box<Rare>>,
 }
@@ -119,6 +121,7 @@ impl Inbox {
         let state = State {
             is_ended: false,
             will: session.will.map(Arc::new),
+            is_will_sent: false,
             rare: (!rare.owed.is_empty()).then(|| Box::new(rare)),
             link: Weak::new(),
             subscriptions: session.subscriptions.into_iter().map(Arc::new).collect(),
@@ -184,6 +187,7 @@ impl Inbox {
         let mut state = self.state();
         // [MQTT-3.1.3-9]: whoever comes back takes away what waited.
         state.will = will.filter(|_| expiry_seconds > 0);
+        state.is_will_sent = false;
         state.link = Arc::downgrade(link);
         state.expiry_seconds = expiry_seconds;
         state.left_at = None;
@@ -211,7 +215,7 @@ impl Inbox {
         let mut state = self.state();
         state.is_ended = true;
         let will = state.will.take();
-        will.filter(|_| state.link.strong_count() == 0)
+        will.filter(|_| state.link.strong_count() == 0 && !state.is_will_sent)
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -221,16 +225,36 @@ impl Inbox {
     /// When its will is to be sent, if nobody comes back before.
     pub(crate) fn will_due(&self) -> Option<(Timestamp, Arc<Will>)> {
         let state = self.state();
-        let (will, left_at) = (state.will.as_ref()?, state.left_at?);
+        let will = state.will.as_ref().filter(|_| !state.is_will_sent)?;
+        let left_at = state.left_at?;
         let wait = will.delay_seconds.min(state.expiry_seconds);
         let due = left_at.0.saturating_add(i64::from(wait) * 1_000_000);
         Some((Timestamp(due), Arc::clone(will)))
     }
 
+    /// Whether it has a will.
+    pub(crate) fn has_will(&self) -> bool {
+        self.state().will.is_some()
+    }
+
+    /// Whether the will of that connection is here and was not sent.
+    pub(crate) fn holds_will(&self, connected_at: Timestamp) -> bool {
+        let state = self.state();
+        state.is_will_of(connected_at) && !state.is_will_sent
+    }
+
+    /// Notes that the will of that connection stands in the log; says whether it was here.
+    pub(crate) fn note_will_sent(&self, connected_at: Timestamp) -> bool {
+        let mut state = self.state();
+        let is_there = state.is_will_of(connected_at);
+        state.is_will_sent |= is_there;
+        is_there
+    }
+
     /// Forgets a will that was sent or withdrawn; says whether it was there.
     pub(crate) fn forget_will(&self, connected_at: Timestamp) -> bool {
         let mut state = self.state();
-        let is_there = state.will.as_ref().is_some_and(|will| will.connected_at == connected_at);
+        let is_there = state.is_will_of(connected_at);
         if is_there {
             state.will = None;
         }
@@ -421,6 +445,10 @@ impl Inbox {
 }
 
 impl State {
+    fn is_will_of(&self, connected_at: Timestamp) -> bool {
+        self.will.as_ref().is_some_and(|will| will.connected_at == connected_at)
+    }
+
     fn owed(&self, filter: &str) -> Option<&str> {
         let mut owed = self.rare.as_ref()?.owed.iter();
         owed.find(|(other, _)| &**other == filter).map(|(_, after)| &**after)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axle_domain::port::SessionChanges;
-use axle_domain::{Offset, ReceivedPublish, Subscription, Will, limit};
+use axle_domain::{Offset, ReceivedPublish, Subscription, Timestamp, Will, limit};
 use tokio::sync::{Notify, oneshot};
 
 use crate::delivery::Delivery;
@@ -45,6 +45,13 @@ pub(crate) struct Completed {
     pub(crate) link: Arc<Link>,
 }
 
+/// A will that stands in the log: with its record the state lets it go.
+pub(crate) struct Sent {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) connected_at: Timestamp,
+    pub(crate) offset: Offset,
+}
+
 /// A subscription that is to get the retained messages of its topics.
 pub(crate) struct Owed {
     pub(crate) inbox: Arc<Inbox>,
@@ -61,6 +68,7 @@ pub(crate) struct Notes {
     pub(crate) owed: Vec<Owed>,
     /// Wills that are to be sent now.
     pub(crate) wills: Vec<(Arc<Inbox>, Arc<Will>)>,
+    pub(crate) sent: Vec<Sent>,
 }
 
 impl Notes {
@@ -70,6 +78,7 @@ impl Notes {
             && self.completed.is_empty()
             && self.owed.is_empty()
             && self.wills.is_empty()
+            && self.sent.is_empty()
     }
 
     /// Adds those of another.
@@ -79,6 +88,7 @@ impl Notes {
         self.completed.append(&mut other.completed);
         self.owed.append(&mut other.owed);
         self.wills.append(&mut other.wills);
+        self.sent.append(&mut other.sent);
     }
 }
 

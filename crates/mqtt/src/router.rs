@@ -29,6 +29,7 @@ use crate::session::Shared;
 use crate::will;
 
 mod owed;
+mod sent;
 
 /// Bytes of the log that are matched at once.
 pub(crate) const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -326,6 +327,7 @@ impl Router {
         if is_time {
             turn.retained.extend(sessions.retained.expire(self.shared.app.ports.clock.now()));
         }
+        self.take_sent(&mut turn);
         let mut changes = turn.entries.changes();
         changes.queued = std::mem::take(&mut turn.queued);
         changes.retained = std::mem::take(&mut turn.retained);

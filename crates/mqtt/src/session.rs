@@ -340,16 +340,25 @@ impl Session {
         if let (Some(inbox), Some(will), End::Goodbye) = (&inbox, &will, end) {
             inbox.forget_will(will.connected_at);
         }
+        let is_wanted = end != End::Goodbye;
+        // While the session still has it: else the router might send it too.
+        let is_sent = match (&inbox, &will) {
+            (Some(inbox), Some(will)) if is_wanted && will.delay_seconds == 0 => {
+                will::send(&self.shared, inbox, will).is_ok()
+            }
+            _ => false,
+        };
         if let Some(place) = self.place.take() {
             let (code, reason) = (why.code.as_str(), why.reason.as_str());
             place.leave(&Departure { code, reason, client_id: &self.link.client_id });
         }
         self.orphan_shared();
         let (Some(inbox), Some(will)) = (inbox, will) else { return };
-        // A will with a delay waits with its session: it is sent when the time is over or the
-        // session ends, and not at all when the client comes back before.
-        let is_due = will.delay_seconds == 0 || inbox.is_ended() || !inbox.is_kept();
-        if end != End::Goodbye && is_due && will::send(&self.shared, &inbox, &will).is_err() {
+        // What the session has waits with it: it is sent when the delay is over or the session
+        // ends, and not at all when the client comes back before.
+        let is_lost = will.delay_seconds == 0 && !inbox.holds_will(will.connected_at);
+        let is_due = inbox.is_ended() || !inbox.is_kept() || is_lost;
+        if is_wanted && is_due && !is_sent && will::send(&self.shared, &inbox, &will).is_err() {
             self.shared.sessions.ledger.send(inbox, will);
         }
     }

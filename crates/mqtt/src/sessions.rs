@@ -239,6 +239,8 @@ impl Sessions {
             Inbox::new(number, link)
         });
         let expiry_seconds = if has_room || is_present { wish.expiry_seconds } else { 0 };
+        // A will that is promised is there after a crash, and one that is taken away is not.
+        let changes_will = wish.will.is_some() || inbox.has_will();
         inbox.attach(link, expiry_seconds, wish.will);
         if is_present && inbox.has_rows() {
             link.expect_backlog();
@@ -248,8 +250,8 @@ impl Sessions {
             live.kept(is_device).insert(Arc::clone(&link.client_id), Arc::clone(&inbox));
             self.ledger.put(&inbox);
         }
-        let is_new = has_ended || (is_kept && !is_present);
-        let stored = is_new.then(|| self.ledger.wait());
+        let must_wait = has_ended || (is_kept && (!is_present || changes_will));
+        let stored = must_wait.then(|| self.ledger.wait());
         let _first = link.inbox.set(inbox).is_ok();
         Ok(Granted { is_present, expiry_seconds, stored })
     }

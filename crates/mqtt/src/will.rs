@@ -1,8 +1,8 @@
 //! Wills: what clients have published in advance for the end of their connection.
 //!
 //! The will of a session that outlives its connection is stored with it, so that a delay survives
-//! the server. It is withdrawn in the step that appends it to the log, and the record names the
-//! session: a crash between log and state does not send it twice.
+//! the server. The state lets it go in the commit whose position is beyond its record, and the
+//! record names the session: a crash in between neither loses it nor sends it twice.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use axle_domain::{DeviceId, Envelope, Error, Kind, Timestamp, Will};
 
 use crate::admit::TOOL_NAME;
 use crate::inbox::Inbox;
+use crate::ledger::Sent;
 use crate::origin::{Mark, Origin};
 use crate::packet::connect::Connect;
 use crate::packet::forward;
@@ -113,8 +114,9 @@ pub(crate) fn send(shared: &Shared, inbox: &Arc<Inbox>, will: &Will) -> Result<(
         if will.is_retained {
             entries.notes.retained.push(offset);
         }
-        if inbox.forget_will(will.connected_at) && !inbox.is_ended() {
-            entries.changed.insert(inbox.number, Arc::clone(inbox));
+        if inbox.note_will_sent(will.connected_at) && !inbox.is_ended() {
+            let (inbox, connected_at) = (Arc::clone(inbox), will.connected_at);
+            entries.notes.sent.push(Sent { inbox, connected_at, offset });
         }
         Ok::<_, Error>(())
     });

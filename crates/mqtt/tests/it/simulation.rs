@@ -12,6 +12,7 @@ mod ledger;
 mod life;
 mod planted;
 mod ports;
+mod store;
 
 use std::panic::AssertUnwindSafe;
 

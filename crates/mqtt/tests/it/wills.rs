@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axle_app::NewApplication;
-use axle_domain::{ApplicationKind, ApplicationName, Grants, TopicFilter};
+use axle_domain::{ApplicationKind, ApplicationName, ClientSession, Grants, TopicFilter};
 use bytes::Bytes;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::{v3, v5};
@@ -275,4 +275,40 @@ async fn a_will_that_waits_is_not_sent_for_who_may_not_publish_any_more() {
     };
     tokio::time::timeout(Duration::from_secs(5), wait).await.expect("its session ends with it");
     assert_eq!(world.log_length(), 0);
+}
+
+/// Waits until of the only session that is stored this holds.
+async fn stored(world: &World, holds: impl Fn(&ClientSession) -> bool) {
+    let wait = async {
+        while !world.stored_sessions().await.sessions.iter().any(|(session, _)| holds(session)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), wait).await.expect("stored in time");
+}
+
+#[tokio::test]
+async fn the_state_keeps_a_will_until_the_log_has_it() {
+    let world = World::open_to_all().await;
+    let client = with_will(&world, "app", 3600, will("w", 0)).await;
+    world.log.hold();
+    gone(&world, client).await;
+    world.records_appended(1).await;
+    stored(&world, |session| session.left_at.is_some()).await;
+    stored(&world, |session| session.will.is_some()).await;
+    world.log.commit();
+    stored(&world, |session| session.will.is_none()).await;
+    assert_eq!(world.log_length(), 1, "once");
+}
+
+#[tokio::test]
+async fn what_connack_has_promised_of_a_will_a_crash_does_not_change() {
+    let world = World::open_to_all().await;
+    drop(back(&world, "app", false).await);
+    let _client = with_will(&world, "app", 3600, will("w", 60)).await;
+    let world = world.crash().await;
+    stored(&world, |session| session.will.is_some()).await;
+    let _client = back(&world, "app", false).await;
+    let world = world.crash().await;
+    stored(&world, |session| session.will.is_none()).await;
 }

@@ -5,6 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use axle_domain::port::{Counters, Record};
 use axle_domain::{Source, Timestamp, Turned};
 
+use super::life::exactly_once::{Once, TWICE, Twice};
+use super::life::retained::Kept;
+use super::life::uploads::Uploads;
+use super::life::wills::Wills;
+
+/// What the topics begin with that no mapping knows.
+pub(super) const OPAQUE: &str = "sim/";
+
 /// What a device sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -45,14 +53,21 @@ impl Sent {
         }
     }
 
-    /// The row that it becomes, as the store names it.
-    fn row(&self, number: u64) -> Option<String> {
-        let is_row = self.kind == Kind::Ride;
-        is_row.then(|| format!("ride {} {} {number}", self.device, time_of(number).0))
+    /// The row that a ride becomes.
+    fn row(&self, number: u64) -> Row {
+        Row { device: self.device.clone(), time: time_of(number), value: number.to_string() }
     }
 }
 
-fn time_of(number: u64) -> Timestamp {
+/// A row of `ride` that is to be there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row {
+    pub(super) device: String,
+    pub(super) time: Timestamp,
+    pub(super) value: String,
+}
+
+pub(super) fn time_of(number: u64) -> Timestamp {
     Timestamp(BEGAN + i64::try_from(number).unwrap() * 1_000_000)
 }
 
@@ -74,14 +89,22 @@ fn serde_like(text: &str) -> Option<u64> {
 /// A record as the program saw it that follows the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    source: Source,
-    device: String,
-    payload: Vec<u8>,
+    pub(super) source: Source,
+    pub(super) device: String,
+    pub(super) topic: String,
+    pub(super) content_type: String,
+    pub(super) payload: Vec<u8>,
 }
 
 /// Everything that is known from outside.
 #[derive(Default)]
 pub(super) struct Ledger {
+    numbers: u64,
+    pub(super) twice: Twice,
+    pub(super) once: Once,
+    pub(super) kept: Kept,
+    pub(super) wills: Wills,
+    pub(super) uploads: Uploads,
     pub(super) sent: BTreeMap<u64, Sent>,
     pub(super) accepted: BTreeSet<u64>,
     pub(super) refused: u64,
@@ -106,6 +129,12 @@ pub(super) struct Claims {
 }
 
 impl Ledger {
+    /// The number of the next message.
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers - 1
+    }
+
     pub(super) fn note(&mut self, what: String) {
         self.trace.push(what);
     }
@@ -116,6 +145,8 @@ impl Ledger {
         let seen = Seen {
             source: message.source,
             device: message.device.to_owned(),
+            topic: message.topic.to_owned(),
+            content_type: message.content_type.to_owned(),
             payload: message.payload.to_vec(),
         };
         let offset = record.offset.0;
@@ -133,7 +164,10 @@ impl Ledger {
     fn logged(&self) -> Result<Vec<u64>, String> {
         let mut numbers = Vec::new();
         let mut last: BTreeMap<&str, u64> = BTreeMap::new();
-        let published = self.seen.iter().filter(|(_, seen)| seen.source == Source::Mqtt);
+        let published = self
+            .seen
+            .iter()
+            .filter(|(_, seen)| seen.source == Source::Mqtt && !seen.topic.starts_with(OPAQUE));
         for (offset, seen) in published {
             let number = number_of(&seen.payload);
             let sent = number.and_then(|number| Some((number, self.sent.get(&number)?)));
@@ -165,9 +199,16 @@ impl Ledger {
             let numbers = logged.iter().copied();
             numbers.filter(move |number| self.sent[number].kind == kind)
         };
+        self.kept.check(self.seen.values())?;
+        self.wills.check(self.seen.values())?;
+        let uploaded = self.uploads.check(self.seen.values())?;
         let rides: BTreeSet<u64> = of_kind(Kind::Ride).collect();
-        self.check_rows(&rides, claims)?;
-        self.check_counts(&rides, of_kind(Kind::Nonsense).count() as u64, claims)?;
+        self.once.check(rides.iter().copied().filter(|it| self.sent[it].device == TWICE))?;
+        let mut expected: Vec<Row> = rides.iter().map(|it| self.sent[it].row(*it)).collect();
+        expected.extend(uploaded);
+        check_rows(&expected, claims)?;
+        let nonsense = of_kind(Kind::Nonsense).count() as u64;
+        self.check_counts(expected.len() as u64, nonsense, claims)?;
         for number in of_kind(Kind::Nonsense) {
             let payload = self.sent[&number].payload(number).into_bytes();
             let times = claims.quarantined.iter().filter(|it| **it == payload).count();
@@ -187,42 +228,14 @@ impl Ledger {
         }
     }
 
-    fn check_rows(&self, rides: &BTreeSet<u64>, claims: &Claims) -> Result<(), String> {
-        let mut rows = claims.rows.clone();
-        for number in rides {
-            let row = self.sent[number].row(*number).unwrap();
-            match rows.remove(&row) {
-                Some(1) => {}
-                Some(times) => return Err(format!("row `{row}` is there {times} times")),
-                None => return Err(format!("row `{row}` is missing")),
-            }
-        }
-        if let Some(phantom) = rows.keys().next() {
-            return Err(format!("row `{phantom}` came from nowhere"));
-        }
-        let mut latest: BTreeMap<String, String> = BTreeMap::new();
-        for number in rides {
-            latest.insert(self.sent[number].device.clone(), number.to_string());
-        }
-        if latest != claims.latest {
-            return Err(format!("the latest values are {:?}, not {latest:?}", claims.latest));
-        }
-        Ok(())
-    }
-
     /// The law of the door: what was received was stored, set aside or refused.
-    fn check_counts(
-        &self,
-        rides: &BTreeSet<u64>,
-        nonsense: u64,
-        claims: &Claims,
-    ) -> Result<(), String> {
+    fn check_counts(&self, rows: u64, nonsense: u64, claims: &Claims) -> Result<(), String> {
         let Counters { stored, quarantined, rejected, shed } = claims.counters;
         let doors = self.seen.values().filter(|seen| seen.source == Source::Door);
         let turned = doors.filter_map(|seen| Turned::from_payload(&seen.payload));
         let recorded: u64 = turned.map(|turned| turned.rejected).sum();
         let foreign = self.sent.values().filter(|sent| sent.kind == Kind::Foreign).count() as u64;
-        let is_right = stored == rides.len() as u64
+        let is_right = stored == rows
             && quarantined == nonsense
             && shed == 0
             // Told means durable; where the log had failed nobody was told, and the count may
@@ -233,10 +246,34 @@ impl Ledger {
             return Ok(());
         }
         Err(format!(
-            "stored {stored} of {}, set aside {quarantined} of {nonsense}, refused {rejected} \
+            "stored {stored} of {rows}, set aside {quarantined} of {nonsense}, refused {rejected} \
              ({recorded} in the log) of {} told and {foreign} sent",
-            rides.len(),
             self.refused
         ))
     }
+}
+
+fn check_rows(expected: &[Row], claims: &Claims) -> Result<(), String> {
+    let mut rows = claims.rows.clone();
+    let mut latest: BTreeMap<&str, &Row> = BTreeMap::new();
+    for row in expected {
+        // As the store names it.
+        let name = format!("ride {} {} {}", row.device, row.time.0, row.value);
+        match rows.remove(&name) {
+            Some(1) => {}
+            Some(times) => return Err(format!("row `{name}` is there {times} times")),
+            None => return Err(format!("row `{name}` is missing")),
+        }
+        let newest = latest.entry(&row.device).or_insert(row);
+        *newest = (*newest).max(row);
+    }
+    if let Some(phantom) = rows.keys().next() {
+        return Err(format!("row `{phantom}` came from nowhere"));
+    }
+    let latest: BTreeMap<String, String> =
+        latest.into_iter().map(|(device, row)| (device.to_owned(), row.value.clone())).collect();
+    if latest != claims.latest {
+        return Err(format!("the latest values are {:?}, not {latest:?}", claims.latest));
+    }
+    Ok(())
 }

@@ -1,13 +1,18 @@
 //! One life of a server after the other, on the same ground.
 
 mod clients;
+pub(super) mod exactly_once;
+pub(super) mod retained;
+pub(super) mod uploads;
+pub(super) mod wills;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axle_app::{App, HoldLimits, NewDevice, Ports, ReadFrom};
 use axle_domain::port::{
-    CertificateAuthority, CertificateSubject, ClientSessionStore, EventLog, ReportedState,
+    CertificateAuthority, CertificateSubject, ClientSessionStore, Clock, EventLog, ReportedState,
     SignedCertificate,
 };
 use axle_domain::{
@@ -28,9 +33,13 @@ use super::chance::Chance;
 use super::disk::{End, SimDisk};
 use super::ledger::{Claims, Ledger};
 use super::planted::Planted;
-use super::ports::{SimLog, SimState, SimStore, Trouble, at_once, waiting};
+use super::ports::{SimLog, SimState, Trouble, at_once, waiting};
+use super::store::SimStore;
 use crate::client::Client;
 use clients::{Written, connection, turns};
+use exactly_once::TWICE;
+use uploads::UnderWay;
+use wills::HEIRS;
 
 const DEVICES: [&str; 3] = ["d-0", "d-1", "d-2"];
 /// Rounds of a life at most.
@@ -115,6 +124,7 @@ impl Ground {
             Ok(Ended::SyncFailed) => (End::Kill, 3),
         };
         self.ledger.ends[index] += 1;
+        self.ledger.wills.ended(self.clock.now());
         let left = self.disk.end(end, &mut self.chance);
         self.store.end();
         drop(runtime);
@@ -132,8 +142,20 @@ struct Life<'a> {
     state: Arc<SimState>,
     devices: Vec<Client>,
     packet_ids: [u16; DEVICES.len()],
+    things: Inlet,
     tools: Inlet,
     subscriber: Option<Client>,
+    twice: Option<Client>,
+    once: Option<Client>,
+    teller: Option<Client>,
+    /// Topics and numbers of retained messages that have no answer yet.
+    told: VecDeque<(String, u64)>,
+    heirs: [Option<Client>; HEIRS],
+    uploads: Vec<UnderWay>,
+    /// What the log held when the server started, at least.
+    log_began: Offset,
+    /// Whether the sessions' commits all succeed in this life.
+    is_quiet: bool,
     stop: CancellationToken,
     stop_projector: watch::Sender<bool>,
     projector: tokio::task::JoinHandle<()>,
@@ -192,12 +214,12 @@ impl<'a> Life<'a> {
         let dir = ground.dir.path().join("log");
         let opened = EmbeddedLog::open_on(Arc::new(ground.disk.clone()), &dir, settings());
         let (inner, _recovery) = opened.map_err(|error| said(&error))?;
-        let (disk, planted) = (ground.disk.clone(), ground.planted);
-        let log = Arc::new(SimLog { inner, disk, planted });
-        let state = Arc::new(SimState::new(Arc::clone(&ground.state), planted));
+        let log = Arc::new(SimLog::new(inner, ground.disk.clone(), ground.planted));
+        let state = Arc::new(SimState::new(Arc::clone(&ground.state), ground.planted));
         let sessions = Sessions::new();
         let app = App::open(ports(ground, (&log, &state), &sessions));
         let app = Arc::new(app.await.map_err(|error| said(&error))?);
+        let log_began = log.bounds().appended;
         let stop = CancellationToken::new();
         let off = || "off".to_owned();
         let gateway = Gateway::bind(GatewayParts {
@@ -221,8 +243,17 @@ impl<'a> Life<'a> {
             state,
             devices: Vec::new(),
             packet_ids: [0; DEVICES.len()],
+            things,
             tools,
             subscriber: None,
+            twice: None,
+            once: None,
+            teller: None,
+            told: VecDeque::new(),
+            heirs: Default::default(),
+            uploads: Vec::new(),
+            log_began,
+            is_quiet: true,
             stop,
             stop_projector,
             projector,
@@ -232,17 +263,20 @@ impl<'a> Life<'a> {
         }
         life.check_floor().await?;
         for device in DEVICES {
-            let mut client = connection(&things);
+            let mut client = connection(&life.things);
             assert_eq!(client.connect(device).await, 0);
             life.devices.push(client);
         }
+        let mut teller = connection(&life.tools);
+        assert_eq!(teller.connect("teller").await, 0);
+        life.teller = Some(teller);
         life.begin_trouble();
         Ok(life)
     }
 
     /// Registers who takes part.
     async fn settle_down(&mut self) -> Result<(), String> {
-        for id in DEVICES {
+        for id in DEVICES.into_iter().chain([TWICE]) {
             let id = DeviceId::parse(id).unwrap();
             let new = NewDevice { id, name: String::new(), kind: String::new() };
             self.app.devices.register(new).await.map_err(|error| said(&error))?;
@@ -254,6 +288,7 @@ impl<'a> Life<'a> {
             SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
         assert_eq!(client.subscribe_with(&["v1/d/+/t/ride"], options, None).await, [1]);
         self.subscriber = Some(client);
+        self.begin_exactly_once().await?;
         tokio::time::sleep(FOLLOW_TIME).await;
         Ok(())
     }
@@ -275,8 +310,10 @@ impl<'a> Life<'a> {
             fails_in: chance.one_in(3).then(|| chance.below(4)),
             ends_in: chance.one_in(4).then(|| (chance.below(5), chance.one_in(2))),
         };
+        let (projected, sessions) = (trouble(), trouble());
+        self.is_quiet = sessions.is_none();
         (*self.state.projected.lock().unwrap(), *self.state.sessions.lock().unwrap()) =
-            (trouble(), trouble());
+            (projected, sessions);
         if chance.one_in(4) {
             self.ground.disk.fail_sync(chance.below(12));
         }
@@ -294,10 +331,14 @@ impl<'a> Life<'a> {
             if self.state.has_ended() {
                 return Ok(Ended::By(self.violent_end()));
             }
+            if self.is_quiet {
+                self.ground.ledger.wills.settled(self.ground.clock.now());
+            }
             if self.ground.chance.one_in(2) {
                 self.follow().await?;
             }
             self.subscribe().await?;
+            self.come_and_go().await?;
             let sweep = HoldLimits { idle_max: Duration::MAX, bytes_max: u64::MAX };
             self.app.consumers.sweep(sweep).await.map_err(|error| said(&error))?;
         }
@@ -305,6 +346,17 @@ impl<'a> Life<'a> {
             return self.stop().await;
         }
         Ok(Ended::By(self.violent_end()))
+    }
+
+    /// What those do who take part in more than single messages.
+    async fn come_and_go(&mut self) -> Result<(), String> {
+        self.come_and_go_heirs().await;
+        self.come_and_go_twice().await?;
+        self.take_once(true).await?;
+        if self.ground.chance.one_in(3) && !self.state.has_ended() {
+            self.look().await?;
+        }
+        Ok(())
     }
 
     fn violent_end(&mut self) -> End {
@@ -329,10 +381,15 @@ impl<'a> Life<'a> {
         (*self.state.projected.lock().unwrap(), *self.state.sessions.lock().unwrap()) =
             Default::default();
         self.ground.disk.fail_sync(u64::MAX);
+        self.is_quiet = true;
+        // Whatever was due after a while is due now.
+        self.ground.clock.advance(Duration::from_secs(60));
         self.publish().await?;
         self.ground.disk.allow(None);
-        self.wait_written(Offset(0));
+        self.wait_written();
         tokio::time::sleep(SETTLE_TIME).await;
+        self.finish_exactly_once().await?;
+        self.look().await?;
         self.follow().await?;
         self.subscriber = None;
         turns().await;
@@ -357,7 +414,7 @@ impl<'a> Life<'a> {
             quarantined: quarantined.into_iter().map(|item| item.payload).collect(),
             latest: Default::default(),
         };
-        for device in DEVICES {
+        for device in DEVICES.into_iter().chain([TWICE]) {
             let (latest, _) = self.state.latest(&DeviceId::parse(device).unwrap()).await?;
             for value in latest {
                 if let OwnedValue::Float(number) = value.value {

@@ -28,10 +28,30 @@ pub(super) enum Planted {
     ForgetQueued,
     /// The store says that its rows are on disk before they are.
     FlushEarly,
+    /// The log says that an upload is durable before it is.
+    AnswerUploadEarly,
+    /// The state forgets which uploads were answered.
+    ForgetReceipt,
+    /// The state forgets that a packet id of a session stands for a message it has taken.
+    ForgetReceived,
+    /// The state forgets that a packet id was released.
+    ForgetCompleted,
+    /// The state forgets that a client has a message at QoS 2.
+    ForgetReleased,
+    /// The log forgets which session a record came from.
+    ForgetOrigin,
+    /// The state forgets a retained message.
+    ForgetRetained,
+    /// The state forgets that a retained message was taken away.
+    KeepRetained,
+    /// The state forgets the will of a session.
+    ForgetWill,
+    /// The state forgets that a will was sent, or taken away.
+    KeepWill,
 }
 
 impl Planted {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::SkipSync,
         Self::SkipFolderSync,
         Self::SwallowSyncError,
@@ -44,5 +64,15 @@ impl Planted {
         Self::TearCommit,
         Self::ForgetQueued,
         Self::FlushEarly,
+        Self::AnswerUploadEarly,
+        Self::ForgetReceipt,
+        Self::ForgetReceived,
+        Self::ForgetCompleted,
+        Self::ForgetReleased,
+        Self::ForgetOrigin,
+        Self::ForgetRetained,
+        Self::KeepRetained,
+        Self::ForgetWill,
+        Self::KeepWill,
     ];
 }

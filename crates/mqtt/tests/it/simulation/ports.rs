@@ -1,26 +1,25 @@
 //! The ports of a simulated run: real ones, wrapped by what can go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::{Future, pending};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_domain::port::{
-    Answer, ClientSessionStore, Counters, EventLog, History, LogBounds, LogFigures, Projected,
-    Query, QueueFigures, Record, ReportedState, SessionChanges, SessionsCommitted, SilentDevice,
-    StoreFigures, StoredSessions, Table, TelemetryStore, UploadReceipt,
+    ClientSessionStore, Counters, EventLog, LogBounds, LogFigures, Projected, QueueFigures, Record,
+    ReportedState, SessionChanges, SessionsCommitted, SilentDevice, StoredSessions, UploadReceipt,
 };
 use axle_domain::{
-    Column, DeviceId, Error, FieldKey, LatestValue, Message, Offset, QuarantineCount,
-    QuarantineFilter, QuarantineId, QuarantineItem, QueuedMessage, RowBatch, Source, Timestamp,
+    DeviceId, Error, FieldKey, LatestValue, Message, Offset, QuarantineCount, QuarantineFilter,
+    QuarantineId, QuarantineItem, QueuedMessage, Source, Timestamp,
 };
 use axle_log::EmbeddedLog;
 use axle_testkit::memory_state::MemoryState;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
-use super::chance::Chance;
 use super::disk::SimDisk;
 use super::planted::Planted;
 
@@ -29,11 +28,27 @@ pub(super) struct SimLog {
     pub(super) inner: EmbeddedLog,
     pub(super) disk: SimDisk,
     pub(super) planted: Option<Planted>,
+    /// Where uploads stand.
+    uploads: Mutex<BTreeSet<Offset>>,
+    /// Rings for all who wait for more, in their order.
+    appended: Notify,
 }
 
 impl SimLog {
+    pub(super) fn new(inner: EmbeddedLog, disk: SimDisk, planted: Option<Planted>) -> Self {
+        Self { inner, disk, planted, uploads: Mutex::default(), appended: Notify::new() }
+    }
+
     fn has(&self, planted: Planted) -> bool {
         self.planted == Some(planted)
+    }
+
+    fn is_told_early(&self, offset: Offset) -> bool {
+        match self.planted {
+            Some(Planted::AcknowledgeEarly) => offset < self.bounds().appended,
+            Some(Planted::AnswerUploadEarly) => self.uploads.lock().unwrap().contains(&offset),
+            _ => false,
+        }
     }
 }
 
@@ -69,6 +84,10 @@ impl EventLog for SimLog {
             return Ok(Offset(self.bounds().durable.0.saturating_sub(1)));
         }
         let offset = self.inner.append(message)?;
+        self.appended.notify_waiters();
+        if message.source == Source::Upload {
+            self.uploads.lock().unwrap().insert(offset);
+        }
         if self.disk.is_closed() {
             // The first record of a closed disk alone is in the first commit: what shares a
             // commit does not depend on which thread is faster.
@@ -82,8 +101,13 @@ impl EventLog for SimLog {
     }
 
     async fn durable(&self, offset: Offset) -> Result<(), Error> {
-        if self.has(Planted::AcknowledgeEarly) && offset < self.bounds().appended {
+        if self.is_told_early(offset) {
+            // So that whoever finds nothing there does not ask again at once for ever.
+            tokio::time::sleep(LOOK_INTERVAL).await;
             return Ok(());
+        }
+        while offset >= self.inner.bounds().appended {
+            self.appended.notified().await;
         }
         // Looks in simulated time, so that it does not matter when the writer's thread rings.
         loop {
@@ -107,6 +131,9 @@ impl EventLog for SimLog {
                 payload.iter_mut().take(1).for_each(|byte| *byte ^= 1);
                 record.payload = Bytes::from(payload);
             }
+        }
+        if self.has(Planted::ForgetOrigin) {
+            records.iter_mut().for_each(|record| record.origin = Bytes::new());
         }
         Ok(records)
     }
@@ -154,6 +181,11 @@ enum Fate {
 }
 
 impl Trouble {
+    /// Whether nothing goes wrong.
+    pub(super) fn is_none(&self) -> bool {
+        self.fails_in.is_none() && self.ends_in.is_none()
+    }
+
     fn next(&mut self) -> Fate {
         let fails = self.fails_in == Some(0);
         self.fails_in = self.fails_in.and_then(|left| left.checked_sub(1));
@@ -192,8 +224,33 @@ impl SimState {
     }
 }
 
-fn failed() -> Error {
+pub(super) fn failed() -> Error {
     Error::unavailable("sim.failed", "the commit has failed, and nothing has changed")
+}
+
+impl SimState {
+    /// Does to changes of sessions what a planted defect does.
+    async fn forget(&self, changes: &mut SessionChanges) {
+        match self.planted {
+            Some(Planted::ForgetQueued) => {
+                changes.queued.retain(|queued| queued.sequence % 5 != 2);
+            }
+            Some(Planted::ForgetReceived) => changes.received.clear(),
+            Some(Planted::ForgetCompleted) => changes.completed.clear(),
+            Some(Planted::ForgetReleased) => changes.released.clear(),
+            Some(Planted::ForgetRetained) => changes.retained.retain(|it| it.payload.is_empty()),
+            Some(Planted::KeepRetained) => changes.retained.retain(|it| !it.payload.is_empty()),
+            Some(Planted::ForgetWill) => changes.put.iter_mut().for_each(|it| it.will = None),
+            Some(Planted::KeepWill) => {
+                let stored = self.inner.load_client_sessions().await.unwrap();
+                for it in changes.put.iter_mut().filter(|it| it.will.is_none()) {
+                    let known = stored.sessions.iter().find(|(known, _)| known.number == it.number);
+                    it.will = known.and_then(|(known, _)| known.will.clone());
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[async_trait]
@@ -202,7 +259,10 @@ impl ReportedState for SimState {
         self.inner.position().await
     }
 
-    async fn commit(&self, projected: Projected) -> Result<(), Error> {
+    async fn commit(&self, mut projected: Projected) -> Result<(), Error> {
+        if self.planted == Some(Planted::ForgetReceipt) {
+            projected.receipts.clear();
+        }
         let fate = self.projected.lock().unwrap().next();
         match fate {
             Fate::Good => self.inner.commit(projected).await,
@@ -282,9 +342,7 @@ impl ClientSessionStore for SimState {
         &self,
         mut changes: SessionChanges,
     ) -> Result<SessionsCommitted, Error> {
-        if self.planted == Some(Planted::ForgetQueued) {
-            changes.queued.retain(|queued| queued.sequence % 5 != 2);
-        }
+        self.forget(&mut changes).await;
         let fate = self.sessions.lock().unwrap().next();
         match fate {
             Fate::Good => self.inner.commit_client_sessions(changes).await,
@@ -305,134 +363,6 @@ impl ClientSessionStore for SimState {
         limit: usize,
     ) -> Result<Vec<QueuedMessage>, Error> {
         self.inner.list_queued(session, after, limit).await
-    }
-}
-
-/// A store of rows by their identity: those on disk, and those in memory alone.
-pub(super) struct SimStore {
-    rows: Mutex<Rows>,
-    planted: Option<Planted>,
-}
-
-#[derive(Default)]
-struct Rows {
-    flushed: BTreeMap<String, u64>,
-    position: Offset,
-    recent: BTreeMap<String, u64>,
-    through: Offset,
-    /// What `through` was before the last write.
-    before: Offset,
-    chance: Option<Chance>,
-}
-
-impl SimStore {
-    pub(super) fn new(seed: u64, planted: Option<Planted>) -> Self {
-        let rows = Rows { chance: Some(Chance::new(seed)), ..Rows::default() };
-        Self { rows: Mutex::new(rows), planted }
-    }
-
-    fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap()
-    }
-
-    /// Forgets what is in memory alone.
-    pub(super) fn end(&self) {
-        let mut rows = self.rows();
-        rows.recent.clear();
-        (rows.before, rows.through) = (rows.position, rows.position);
-    }
-
-    /// Every row, and how often a query would see it.
-    pub(super) fn visible(&self) -> BTreeMap<String, u64> {
-        let rows = self.rows();
-        let mut all = rows.flushed.clone();
-        for (row, count) in &rows.recent {
-            self.add(&mut all, row.clone(), *count);
-        }
-        all
-    }
-
-    fn add(&self, rows: &mut BTreeMap<String, u64>, row: String, count: u64) {
-        let known = rows.entry(row).or_insert(0);
-        *known = match self.planted {
-            Some(Planted::KeepDoublets) => *known + count,
-            _ => 1,
-        };
-    }
-
-    fn flush_rows(&self, rows: &mut Rows) {
-        // A store may have more on disk than its position says: then it is written again.
-        let is_modest = rows.chance.as_mut().is_some_and(|chance| chance.one_in(2));
-        rows.position = if is_modest { rows.before.max(rows.position) } else { rows.through };
-        if self.planted == Some(Planted::FlushEarly) {
-            return;
-        }
-        for (row, count) in std::mem::take(&mut rows.recent) {
-            self.add(&mut rows.flushed, row, count);
-        }
-    }
-}
-
-/// The rows of a batch as texts that say who they are.
-fn identities(batch: &RowBatch) -> Vec<String> {
-    let value = |row: usize| {
-        let of = |column: &Column| match column {
-            Column::Float(column) => column.valid[row].then(|| column.values[row].to_string()),
-            Column::Bool(column) => column[row].map(|truth| truth.to_string()),
-            Column::Text(column) => {
-                column.valid[row].then(|| column.texts.get(row).unwrap().to_owned())
-            }
-        };
-        batch.values.iter().filter_map(of).collect::<Vec<_>>().join(",")
-    };
-    let identity = |row: usize| {
-        let device = batch.device.get(row).unwrap();
-        format!("{} {device} {} {}", batch.schema.name, batch.time_claimed[row], value(row))
-    };
-    (0..batch.len()).map(identity).collect()
-}
-
-#[async_trait]
-impl TelemetryStore for SimStore {
-    async fn write(&self, batches: Vec<RowBatch>, through: Offset) -> Result<(), Error> {
-        let mut rows = self.rows();
-        for batch in &batches {
-            for row in identities(batch) {
-                let mut recent = std::mem::take(&mut rows.recent);
-                self.add(&mut recent, row, 1);
-                rows.recent = recent;
-            }
-        }
-        (rows.before, rows.through) = (rows.through, rows.through.max(through));
-        if rows.chance.as_mut().is_some_and(|chance| chance.one_in(3)) {
-            self.flush_rows(&mut rows);
-        }
-        Ok(())
-    }
-
-    fn position(&self) -> Offset {
-        self.rows().position
-    }
-
-    async fn flush(&self) -> Result<(), Error> {
-        self.flush_rows(&mut self.rows());
-        Ok(())
-    }
-
-    async fn query(&self, _query: Query) -> Result<Answer, Error> {
-        Err(failed())
-    }
-
-    async fn history(&self, _history: History) -> Result<(Table, bool), Error> {
-        Err(failed())
-    }
-
-    fn figures(&self) -> StoreFigures {
-        StoreFigures::default()
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use axle_mqtt::Inlet;
 use rmqtt_codec::{MqttPacket, v5};
 
 use super::super::ledger::{Kind, Sent, number_of};
-use super::super::ports::now;
+use super::super::ports::{at_once, now};
 use super::{DEVICES, Life, MESSAGES, follower, said};
 use crate::client::{Client, connect_v5};
 
@@ -33,11 +33,44 @@ pub(super) async fn turns() {
     }
 }
 
+/// The same, with what it gives to the one thread for blocking work.
+pub(super) async fn settle_blocking() {
+    turns().await;
+    at_once(tokio::task::spawn_blocking(|| ())).unwrap();
+    turns().await;
+}
+
+/// How long CONNACK may take where the process may have ended meanwhile.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// Comes with a session that is kept; `None` where nobody answers any more.
+pub(super) async fn resume(
+    inlet: &Inlet,
+    id: &str,
+    is_known: bool,
+) -> Result<Option<Client>, String> {
+    let mut client = connection(inlet);
+    let connect = v5::Connect {
+        clean_start: false,
+        session_expiry_interval_secs: 1_000_000,
+        ..connect_v5(id)
+    };
+    client.send_v5(connect).await;
+    match tokio::time::timeout(CONNECT_TIME, client.receive()).await {
+        Err(_) => Ok(None),
+        Ok(Some(MqttPacket::V5(v5::Packet::ConnectAck(ack))))
+            if u8::from(ack.reason_code) == 0 && ack.session_present == is_known =>
+        {
+            Ok(Some(client))
+        }
+        Ok(other) => Err(format!("the session of {id} is lost: {other:?}")),
+    }
+}
+
 impl Life<'_> {
     /// Lets devices publish while the disk stands still, then lets the disk go on, perhaps not to
     /// the end; takes what is acknowledged.
     pub(super) async fn publish(&mut self) -> Result<Written, String> {
-        let before = self.log.inner.bounds().appended;
         self.ground.disk.allow(Some(0));
         let mut expected: Vec<Vec<(u16, u64)>> = vec![Vec::new(); DEVICES.len()];
         for _ in 0..=self.ground.chance.below(MESSAGES) {
@@ -48,7 +81,7 @@ impl Life<'_> {
                 _ => Kind::Ride,
             };
             let sent = Sent { device: DEVICES[place].to_owned(), kind };
-            let number = self.ground.ledger.sent.len() as u64;
+            let number = self.ground.ledger.number();
             self.packet_ids[place] += 1;
             let packet_id = self.packet_ids[place];
             let (topic, payload) = (sent.topic(), sent.payload(number));
@@ -56,33 +89,57 @@ impl Life<'_> {
             self.devices[place].publish(&topic, payload.as_bytes(), packet_id).await;
             expected[place].push((packet_id, number));
             turns().await;
+            self.do_something_else().await;
         }
         let budget = self.ground.chance.one_in(6).then(|| self.ground.chance.below(6));
         self.ground.disk.allow(budget);
-        let written = self.wait_written(before);
+        let written = self.wait_written();
         if matches!(written, Written::All) {
             self.ground.disk.allow(None);
         }
         turns().await;
+        // What follows from all that may have been appended by now, and may have failed.
+        let written = match written {
+            Written::All => self.wait_written(),
+            other => other,
+        };
         let has_stopped = !matches!(written, Written::All);
+        let has_failed = matches!(written, Written::Failed);
+        let refused_before = self.ground.ledger.refused;
         for (place, expected) in expected.into_iter().enumerate() {
             self.take_acknowledgements(place, expected, has_stopped).await?;
         }
+        if has_failed {
+            // A log that has failed counts nothing more, whether or not somebody was told.
+            self.ground.ledger.refused = refused_before;
+        }
+        self.take_told(has_stopped).await?;
+        self.go_on_twice(true).await?;
+        self.take_answers(has_stopped).await?;
         Ok(written)
     }
 
-    /// Waits until the writer has written all, or cannot.
-    pub(super) fn wait_written(&self, before: Offset) -> Written {
-        let appended = self.log.inner.bounds().appended;
-        if appended == before {
-            return Written::All;
+    /// What comes between the messages of devices.
+    async fn do_something_else(&mut self) {
+        match self.ground.chance.below(8) {
+            0 => self.publish_twice().await,
+            1 => self.retain().await,
+            2 => self.upload().await,
+            3 => self.drop_heir().await,
+            _ => {}
         }
-        let last = Offset(appended.0 - 1);
+    }
+
+    /// Waits until the writer has written all, or cannot.
+    pub(super) fn wait_written(&self) -> Written {
+        let Some(last) = self.log.inner.bounds().appended.0.checked_sub(1) else {
+            return Written::All;
+        };
         loop {
             if self.ground.disk.is_closed() && self.ground.disk.is_blocked() {
                 return Written::Blocked;
             }
-            match now(self.log.inner.durable(last)) {
+            match now(self.log.inner.durable(Offset(last))) {
                 Some(Ok(())) => return Written::All,
                 Some(Err(_stopped)) => return Written::Failed,
                 None => std::thread::sleep(Duration::from_micros(20)),
@@ -122,7 +179,7 @@ impl Life<'_> {
                 (0x87, true) => ledger.refused += 1,
                 (code, _) => return Err(format!("message {number} is answered {code:#x}")),
             }
-            ledger.note(format!("{number} answered"));
+            ledger.note(format!("{number} {}", if is_foreign { "refused" } else { "answered" }));
         }
         Ok(())
     }
@@ -171,15 +228,8 @@ impl Life<'_> {
     }
 
     pub(super) async fn subscribe_again(&mut self, is_known: bool) -> Result<Client, String> {
-        let mut client = connection(&self.tools);
-        let connect = v5::Connect {
-            clean_start: false,
-            session_expiry_interval_secs: 1_000_000,
-            ..connect_v5("app")
-        };
-        let welcome = client.connect_v5(connect).await;
-        let is_right = u8::from(welcome.reason_code) == 0 && welcome.session_present == is_known;
-        is_right.then_some(client).ok_or_else(|| format!("the session is lost: {welcome:?}"))
+        let client = resume(&self.tools, "app", is_known).await?;
+        client.ok_or_else(|| "nobody answers the subscriber".to_owned())
     }
 
     pub(super) async fn take_deliveries(
