@@ -78,6 +78,9 @@ async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
     if ops.app.projector.figures().is_stuck {
         reasons.push("projection: the last attempt failed, see the log".to_owned());
     }
+    if let Some(damage) = ops.app.ports.reported.damage() {
+        reasons.push(format!("state: {damage}; run `axle verify`"));
+    }
     let (status, word) = match reasons.is_empty() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
@@ -177,6 +180,8 @@ fn compute(app: &App, counters: Counters) -> Result<Registry, prometheus::Error>
     gauge("axle_store_files", "Files of the store.", store.files)?;
     gauge("axle_store_bytes", "Bytes of the files of the store.", store.file_bytes)?;
     gauge("axle_devices", "Registered devices.", app.registry.device_count() as u64)?;
+    let damaged = u64::from(app.ports.reported.damage().is_some());
+    gauge("axle_state_damaged", "1 where the state is known to be damaged.", damaged)?;
     let open = app.ports.link.connection_count() as u64;
     gauge("axle_device_connections", "Open connections of devices.", open)?;
     let collapsed = IntCounter::new(

@@ -45,7 +45,7 @@ impl Machine for ThisMachine {
     fn figures(&self) -> MachineFigures {
         let parts = [("log", "log"), ("store", "store"), ("state", "state.db")];
         let disk = |(part, name): (&'static str, &str)| disk(part, &self.data_dir.join(name));
-        let state = ["state.db", "state.db-wal", "state.db-shm"];
+        let state = ["state.db", "state.db-wal", "state.db-shm", "state.sums"];
         let size = |name: &&str| fs::metadata(self.data_dir.join(name)).map(|it| it.len()).ok();
         MachineFigures {
             version: env!("CARGO_PKG_VERSION").to_owned(),

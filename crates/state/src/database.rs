@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axle_domain::{Error, Kind};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::failure::{Failure, corrupt, unavailable};
@@ -39,18 +40,17 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Opens the file for writing, creates it or brings it up to date.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
-    check_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = || -> Result<Connection, Failure> {
         let mut connection = Connection::open_with_flags(path, flags)?;
+        // Nobody but `sums::fold` may write to the file.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         set_up(&connection)?;
         check_owner(&connection)?;
-        // The log of SQLite may grow to 32 MiB before it is folded into the file, so that a page
-        // which many commits touch is folded once.
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8192;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536;",
         )?;
         migrate(&mut connection)?;
@@ -101,7 +101,7 @@ fn set_up(connection: &Connection) -> Result<(), Failure> {
 
 /// Reads the header before SQLite does: even to open a file of a newer axle and to close it again
 /// would change it.
-fn check_header(path: &Path) -> Result<(), Error> {
+pub(crate) fn check_header(path: &Path) -> Result<(), Error> {
     let cannot_read = |error| {
         unavailable(format!("the state {} cannot be read", path.display())).with_source(error)
     };

@@ -22,6 +22,7 @@ mod readers;
 mod reported;
 mod search;
 mod session;
+mod sums;
 mod token;
 mod user;
 mod verify;
@@ -35,6 +36,8 @@ use rusqlite::Connection;
 use crate::connection::Journal;
 use crate::failure::Failure;
 use crate::readers::Readers;
+use crate::sums::fold::{self, Fold};
+use crate::sums::scrub::Scrub;
 use crate::writer::{Writer, Writing};
 
 pub use crate::audit::StateAudit;
@@ -57,6 +60,8 @@ pub struct SqliteState {
     writer: Option<Writer>,
     /// None where the state is open for reading alone.
     journal: Option<Journal>,
+    // Behind the writer: it has the file open, and that closes after SQLite.
+    scrub: Option<Scrub>,
 }
 
 impl SqliteState {
@@ -64,13 +69,18 @@ impl SqliteState {
     ///
     /// # Errors
     /// `Conflict` (`state.version_newer`), when a newer axle wrote the file, which is not touched
-    /// then; `Corrupt` (`state.corrupt`), when it is damaged or not ours; `Unavailable`
+    /// then; `Corrupt` (`state.corrupt`, `state.missing`), when it is damaged, gone or not ours;
+    /// `Conflict` (`state.in_use`), when it is open for writing already; `Unavailable`
     /// (`state.unavailable`), when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        database::check_header(path)?;
+        let mut fold = Fold::open(path, fold::FRAMES)?;
         let connection = database::open(path)?;
+        fold.begin(&connection)?;
         let journal = Some(Journal::open(&connection)?);
-        let writer = Some(Writer::start(connection)?);
-        Ok(Self { readers: Readers::new(path), writer, journal })
+        let scrub = Some(Scrub::start(fold.kept())?);
+        let writer = Some(Writer::start(connection, fold)?);
+        Ok(Self { readers: Readers::new(path), writer, journal, scrub })
     }
 
     /// Opens the state for reading alone; every change is refused with `state.read_only`.
@@ -81,7 +91,7 @@ impl SqliteState {
     pub fn open_read_only(path: &Path) -> Result<Self, Error> {
         let connection = database::open_reader(path)?;
         database::check_version_is_current(&connection)?;
-        Ok(Self { readers: Readers::new(path), writer: None, journal: None })
+        Ok(Self { readers: Readers::new(path), writer: None, journal: None, scrub: None })
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, Error>

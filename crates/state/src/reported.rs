@@ -17,10 +17,15 @@ use crate::SqliteState;
 use crate::command;
 use crate::device::signed;
 use crate::failure::{Failure, corrupt};
+use crate::sums::scrub::Scrub;
 use crate::writer::Writing;
 
 #[async_trait]
 impl ReportedState for SqliteState {
+    fn damage(&self) -> Option<String> {
+        self.scrub.as_ref().and_then(Scrub::damage)
+    }
+
     async fn position(&self) -> Result<Offset, Error> {
         self.read(position).await
     }

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::{Failure, is_disk_failure, unavailable};
 use crate::keys::Keys;
+use crate::sums::fold::Fold;
 
 /// Changes that may wait for the thread; beyond, callers wait for room.
 const QUEUE_JOBS_MAX: usize = 1024;
@@ -40,11 +41,13 @@ pub(crate) struct Writing<'a> {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> Result<Self, Error> {
+    pub(crate) fn start(connection: Connection, fold: Fold) -> Result<Self, Error> {
         let (jobs, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("axle-state".to_owned())
-            .spawn(move || Loop { connection, keys: Keys::default(), stopped: None }.run(waiting))
+            .spawn(move || {
+                Loop { connection, fold, keys: Keys::default(), stopped: None }.run(waiting)
+            })
             .map_err(|error| {
                 unavailable("the thread of the state cannot start").with_source(error)
             })?;
@@ -121,7 +124,9 @@ where
 }
 
 struct Loop {
+    // Before `fold`, whose file closes after SQLite's.
     connection: Connection,
+    fold: Fold,
     keys: Keys,
     /// The failure after which nothing is written any more.
     stopped: Option<Arc<rusqlite::Error>>,
@@ -135,6 +140,15 @@ impl Loop {
             for job in group.drain(..) {
                 job.finish(lost.as_ref());
             }
+            if self.stopped.is_none()
+                && let Err(error) = self.fold.after_commit(&self.connection)
+            {
+                tracing::error!(%error, "the state stops writing: its log cannot be folded");
+                self.stopped = Some(Arc::new(error));
+            }
+        }
+        if self.stopped.is_none() {
+            self.fold.close(&self.connection);
         }
     }
 

@@ -41,6 +41,7 @@ struct Contents {
     quarantine: BTreeMap<QuarantineId, QuarantineItem>,
     receipts: BTreeMap<(String, String), UploadReceipt>,
     counters: Counters,
+    damage: Option<String>,
     people: people::People,
     connections: connections::Connections,
     master: component::MasterData,
@@ -59,6 +60,11 @@ impl MemoryState {
     #[must_use]
     pub fn snapshot(&self) -> Self {
         Self(Mutex::new(self.contents().clone()))
+    }
+
+    /// Says from now on that something is damaged.
+    pub fn put_damage(&self, what: &str) {
+        self.contents().damage = Some(what.to_owned());
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -237,6 +243,10 @@ impl CommandStore for MemoryState {
 
 #[async_trait]
 impl ReportedState for MemoryState {
+    fn damage(&self) -> Option<String> {
+        self.contents().damage.clone()
+    }
+
     async fn position(&self) -> Result<Offset, Error> {
         Ok(self.contents().position)
     }

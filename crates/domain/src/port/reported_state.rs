@@ -94,6 +94,7 @@ pub struct Projected {
 /// 5. *Quarantine.* An item of a known id changes nothing.
 /// 6. *Whole devices.* Pages of `latest_of` follow each other without a gap: each device comes
 ///    once, with all its values of the fields together.
+/// 7. *Damage.* Once `damage` says what of the state is damaged it goes on saying so.
 #[async_trait]
 pub trait ReportedState: Send + Sync {
     /// One past the last record that the state knows.
@@ -143,4 +144,10 @@ pub trait ReportedState: Send + Sync {
 
     /// The counts since the beginning.
     async fn counters(&self) -> Result<Counters, Error>;
+
+    /// What is known to be damaged, in words for the operator; `None` while nothing is, and
+    /// where nobody looks.
+    fn damage(&self) -> Option<String> {
+        None
+    }
 }

@@ -52,6 +52,19 @@ async fn is_ready_until_the_log_fails() {
 }
 
 #[tokio::test]
+async fn is_not_ready_once_the_state_is_known_to_be_damaged() {
+    let world = World::new().await;
+    let ask = async |path| Request::new(world.ops, "GET", path).send().await;
+    assert!(ask("/metrics").await.text().contains("axle_state_damaged 0\n"));
+    world.state.put_damage("page 7 is not what was written there");
+    let reply = ask("/readyz").await;
+    assert_eq!(reply.status, 503);
+    let reason = "state: page 7 is not what was written there; run `axle verify`";
+    assert_eq!(reply.json()["reasons"], json!([reason]));
+    assert!(ask("/metrics").await.text().contains("axle_state_damaged 1\n"));
+}
+
+#[tokio::test]
 async fn what_will_go_wrong_is_told_before_and_turns_nobody_away() {
     let world = World::new().await;
     let ready = Request::new(world.ops, "GET", "/readyz").send().await;

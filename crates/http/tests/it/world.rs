@@ -249,6 +249,7 @@ pub(crate) struct World {
     pub(crate) app: Arc<App>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<KeepingLog>,
+    pub(crate) state: Arc<MemoryState>,
     pub(crate) store: Arc<ParrotStore>,
     pub(crate) link: Arc<NoLink>,
     pub(crate) http: SocketAddr,
@@ -292,7 +293,7 @@ impl World {
             commands: state.clone(),
             connections: state.clone(),
             consumers: state.clone(),
-            reported: state,
+            reported: state.clone(),
             link: link.clone(),
             authority: Arc::new(PaperAuthority),
             machine: Arc::new(axle_testkit::paper_machine::PaperMachine),
@@ -320,7 +321,21 @@ impl World {
         let login = server.create_login_link().unwrap();
         let server = tokio::spawn(server.run());
         let _projector = (stop_projector, projector);
-        Self { app, clock, log, store, link, http, ops, admin, login, stop, server, _projector }
+        Self {
+            app,
+            clock,
+            log,
+            state,
+            store,
+            link,
+            http,
+            ops,
+            admin,
+            login,
+            stop,
+            server,
+            _projector,
+        }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {

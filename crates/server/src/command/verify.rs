@@ -118,7 +118,14 @@ fn store(report: axle_store::VerifyReport) -> (String, Value, Vec<String>) {
 }
 
 fn state(report: axle_state::Verification) -> (String, Value, Vec<String>) {
-    let axle_state::Verification { version, position, findings } = report;
-    let summary = format!("layout {version}, up to offset {position}");
-    (summary, json!({"version": version, "position": position.0}), findings)
+    let axle_state::Verification { version, position, pages, unfinished_frames, findings } = report;
+    let summary = format!(
+        "layout {version}, up to offset {position}, {pages} pages as their checksums say; \
+         {unfinished_frames} frames of an unfinished change"
+    );
+    let figures = json!({
+        "version": version, "position": position.0, "pages": pages,
+        "unfinished_frames": unfinished_frames,
+    });
+    (summary, figures, findings)
 }

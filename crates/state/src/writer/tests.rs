@@ -22,9 +22,11 @@ fn insert(id: i64, bytes: usize) -> impl FnOnce(&mut Writing<'_>) -> Result<(), 
 async fn a_full_disk_fails_changes_until_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
+    let mut fold = Fold::open(&path, 4).unwrap();
     let connection = database::open(&path).unwrap();
+    fold.begin(&connection).unwrap();
     connection.pragma_update(None, "max_page_count", 60).unwrap();
-    let writer = Writer::start(connection).unwrap();
+    let writer = Writer::start(connection, fold).unwrap();
     let all = (0..8).map(|id| writer.write(insert(id, if id % 4 == 1 { 1 << 20 } else { 1 })));
     let mut kept = Vec::new();
     for (id, change) in all.enumerate() {
@@ -57,7 +59,10 @@ async fn a_full_disk_fails_changes_until_there_is_room() {
 async fn a_closed_writer_has_done_what_it_took() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let writer = Writer::start(database::open(&path).unwrap()).unwrap();
+    let mut fold = Fold::open(&path, 4).unwrap();
+    let connection = database::open(&path).unwrap();
+    fold.begin(&connection).unwrap();
+    let writer = Writer::start(connection, fold).unwrap();
     let mut changes: Vec<_> = (0..50).map(|id| Box::pin(writer.write(insert(id, 1)))).collect();
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     for change in &mut changes {

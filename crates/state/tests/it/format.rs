@@ -347,6 +347,31 @@ async fn reads_state_v11() {
     reads_state_of(11).await;
 }
 
+/// With `AXLE_WRITE_SUMS=<file>` it also writes the sums that become the fixture of a version.
+#[tokio::test]
+async fn reads_sums_v1() {
+    let folder = Folder::new();
+    let sums = folder.path().with_extension("sums");
+    std::fs::copy(fixture(11), folder.path()).unwrap();
+    if let Some(target) = std::env::var_os("AXLE_WRITE_SUMS") {
+        drop(folder.state());
+        std::fs::copy(&sums, target).unwrap();
+        std::fs::copy(fixture(11), folder.path()).unwrap();
+    }
+    std::fs::copy(fixture(11).with_file_name("sums-v1.bin"), &sums).unwrap();
+    let whole = std::fs::read(folder.path()).unwrap();
+    for place in (0..whole.len()).step_by(4099) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        std::fs::write(folder.path(), damaged).unwrap();
+        let error = SqliteState::open(&folder.path()).err().unwrap();
+        let words = format!("page {} ", place / 4096 + 1);
+        assert!(error.message.contains(&words), "{}", error.chain());
+    }
+    std::fs::write(folder.path(), whole).unwrap();
+    check(&folder.state()).await;
+}
+
 fn verified(folder: &Folder) {
     let verification = verify(&folder.path()).unwrap();
     assert_eq!(verification.findings, [""; 0]);
@@ -364,7 +389,7 @@ async fn a_state_of_a_newer_axle_is_refused_untouched() {
     assert_eq!((error.kind, error.code), (Kind::Conflict, "state.version_newer"));
     assert_eq!(std::fs::read(folder.path()).unwrap(), before);
     let beside = std::fs::read_dir(folder.path().parent().unwrap()).unwrap().count();
-    assert_eq!(beside, 1, "nothing was laid beside it");
+    assert_eq!(beside, 2, "nothing was laid beside it but its sums");
 }
 
 #[tokio::test]
@@ -390,6 +415,7 @@ async fn verify_finds_damage() {
     let connection = Connection::open(folder.path()).unwrap();
     connection.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM device").unwrap();
     drop(connection);
+    std::fs::remove_file(folder.path().with_extension("sums")).unwrap();
     let findings = verify(&folder.path()).unwrap().findings;
     assert_eq!(findings, ["a row of certificate refers to a row of device that is missing"]);
 }

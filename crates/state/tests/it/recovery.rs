@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use axle_domain::port::{
-    CommandStore, DeviceFilter, DeviceRegistry, Projected, ReportedState, UploadReceipt,
-};
+use axle_domain::port::{DeviceFilter, DeviceRegistry, Projected, ReportedState, UploadReceipt};
 use axle_domain::{Kind, LatestValue, Offset, OwnedValue, Timestamp, UploadId};
 use axle_state::{SqliteState, verify};
-use axle_testkit::conformance::state::{at, command, device, device_id};
+use axle_testkit::conformance::state::{at, device, device_id};
 use rusqlite::Connection;
 
 use crate::place::Folder;
@@ -123,14 +121,14 @@ async fn a_change_whose_caller_has_gone_harms_nobody() {
 }
 
 #[tokio::test]
-async fn another_process_may_write_beside_the_server() {
+async fn a_second_writer_is_refused_until_the_first_has_closed() {
     let folder = Folder::new();
-    let (server, tool) = (folder.state(), folder.state());
-    server.commit(Projected { through: Offset(1), ..Projected::default() }).await.unwrap();
-    tool.create_device(device("b-1")).await.unwrap();
-    drop(tool);
-    server.create_command(command("k", "b-1")).await.unwrap();
-    assert!(server.find_device(&device_id("b-1")).await.unwrap().is_some());
+    let state = folder.state();
+    let error = SqliteState::open(&folder.path()).err().unwrap();
+    assert_eq!((error.kind, error.code), (Kind::Conflict, "state.in_use"));
+    state.create_device(device("b-1")).await.unwrap();
+    drop(state);
+    assert!(folder.state().find_device(&device_id("b-1")).await.unwrap().is_some());
 }
 
 #[tokio::test]
