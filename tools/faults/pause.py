@@ -15,7 +15,7 @@ def stand_still(bench):
         end = bench.load(server, ledger)
         bench.await_ack(ledger)
         time.sleep(bench.random.random() * 0.3)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        server.freeze()
         time.sleep(pause)
         os.kill(server.process.pid, signal.SIGCONT)
         ledger.first_ack = None

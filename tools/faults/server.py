@@ -81,6 +81,14 @@ class Server:
         if self.process is not None:
             self.process.wait(timeout=60)
 
+    def freeze(self):
+        """SIGSTOP, effective on return: no thread comes back out of the kernel, and those that
+        wait there for the disk still wait."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat")
+        while stat.read_text().rsplit(") ", 1)[1][0] != "T":
+            time.sleep(0.0005)
+
     def stop(self):
         """A clean stop; the exit code, or None where it had to be killed."""
         if self.is_up():
