@@ -22,6 +22,9 @@ use crate::vitals::Signs;
 
 /// How long the log may take to sync before the server is not ready.
 const SYNC_TIME_MAX: Duration = Duration::from_secs(2);
+/// Why nothing is accepted, and what ends it.
+const LOG_FULL: &str = "log: its disk is full, nothing is accepted; free some room, and it goes on \
+                        without a restart";
 
 /// What the operators' routes share.
 pub(crate) struct Ops {
@@ -59,9 +62,11 @@ pub(crate) async fn healthz() -> Response {
 
 async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
     let mut reasons = Vec::new();
-    let bounds = ops.app.ports.log.bounds();
-    if let Some(newest) = bounds.appended.0.checked_sub(1) {
-        match timeout(SYNC_TIME_MAX, ops.app.ports.log.durable(Offset(newest))).await {
+    let (log, bounds) = (&ops.app.ports.log, ops.app.ports.log.bounds());
+    if log.figures().is_full {
+        reasons.push(LOG_FULL.to_owned());
+    } else if let Some(newest) = bounds.appended.0.checked_sub(1) {
+        match timeout(SYNC_TIME_MAX, log.durable(Offset(newest))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => reasons.push(format!("log: {}", error.message)),
             Err(_elapsed) => reasons.push("log: the last sync takes too long".to_owned()),

@@ -163,6 +163,7 @@ impl EventLog for EmbeddedLog {
             segments: segments.len() as u64,
             first_at: oldest.map(|micros| Timestamp(*micros)),
             commits: self.shared.commits.counts(),
+            is_full: self.shared.pending().is_full,
         }
     }
 

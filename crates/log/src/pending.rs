@@ -136,9 +136,10 @@ impl Pending {
         std::mem::take(&mut self.pieces)
     }
 
-    /// Some bytes are no longer waiting; perhaps with a buffer to use again.
+    /// Some bytes are no longer waiting: the disk had room. Perhaps with a buffer to use again.
     pub(crate) fn finish(&mut self, bytes: usize, spare: Option<BytesMut>) {
         self.waiting = self.waiting.saturating_sub(bytes);
+        self.is_full = false;
         if let Some(mut spare) = spare {
             spare.clear();
             self.spare = Some(spare);

@@ -163,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Sleeps while the disk is full. Appends are refused meanwhile.
+    /// Sleeps while the disk is full. Appends are refused until something was written again.
     fn wait_for_room(&self, error: io::Error) -> Result<(), (String, io::Error)> {
         let mut pending = self.shared.pending();
         if !pending.is_full {
@@ -175,7 +175,7 @@ impl Writer {
         pending.is_full = true;
         let condition = |pending: &mut Pending| !pending.is_closing;
         let waited = self.shared.wake.wait_timeout_while(pending, FULL_RETRY, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_full = false;
+        drop(waited);
         Ok(())
     }
 

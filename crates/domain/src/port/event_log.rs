@@ -32,6 +32,8 @@ pub struct LogFigures {
     pub first_at: Option<Timestamp>,
     /// How long commits took, from the write to the end of the sync, since the log was opened.
     pub commits: LatencyCounts,
+    /// Whether the disk has no room: nothing is accepted until it has.
+    pub is_full: bool,
 }
 
 /// A record as it was read: its offset and its message.

@@ -1,5 +1,7 @@
 //! The operators' listener, and what is not on the other one.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::client::Request;
@@ -49,6 +51,20 @@ async fn is_ready_until_the_log_fails() {
     assert_eq!((reply.status, &reply.json()["status"]), (503, &json!("not ready")));
     assert!(reply.json()["reasons"][0].as_str().unwrap().starts_with("log: "));
     assert_eq!(Request::new(world.ops, "GET", "/healthz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn is_not_ready_while_the_disk_of_the_log_is_full() {
+    let world = World::new().await;
+    let ready = async || Request::new(world.ops, "GET", "/readyz").send().await;
+    world.log.1.store(true, Ordering::SeqCst);
+    let reply = ready().await;
+    assert_eq!(reply.status, 503);
+    let reason = "log: its disk is full, nothing is accepted; free some room, and it goes on \
+                  without a restart";
+    assert_eq!(reply.json()["reasons"], json!([reason]));
+    world.log.1.store(false, Ordering::SeqCst);
+    assert_eq!(ready().await.status, 200);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -120,9 +121,10 @@ impl TelemetryStore for ParrotStore {
     }
 }
 
-/// A log that keeps what nobody needs any more, as one with room on its disk does.
+/// A log that keeps what nobody needs any more, as one with room on its disk does; a test says
+/// when it has none.
 #[derive(Default)]
-pub(crate) struct KeepingLog(pub(crate) MemoryLog);
+pub(crate) struct KeepingLog(pub(crate) MemoryLog, pub(crate) AtomicBool);
 
 #[async_trait]
 impl EventLog for KeepingLog {
@@ -151,7 +153,7 @@ impl EventLog for KeepingLog {
     }
 
     fn figures(&self) -> LogFigures {
-        self.0.figures()
+        LogFigures { is_full: self.1.load(Ordering::SeqCst), ..self.0.figures() }
     }
 
     fn release(&self, _before: Offset) {}

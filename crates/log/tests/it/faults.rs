@@ -113,9 +113,11 @@ async fn waits_while_full(fills_when_writing: bool) {
     };
     assert_eq!((error.kind, error.code), (Kind::Unavailable, "log.disk_full"));
     assert!(error.retry_after.is_some());
+    assert!(log.figures().is_full);
     disk.0.is_full.store(false, Ordering::SeqCst);
     log.room().await;
     log.durable(Offset(taken - 1)).await.unwrap();
+    assert!(!log.figures().is_full);
     append_one_by_one(&log, taken..taken + 5, PAYLOAD).await;
     drop(log);
     let (log, _recovery) = open(dir.path(), cold(700));
