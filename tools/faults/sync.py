@@ -16,7 +16,7 @@ SAY_S = 3
 def places(data):
     """Whose calls fail: files that are known before they are opened."""
     log = sorted((data / "log").glob("*.axlelog"))[-1:]
-    state = [data / "state.db", data / "state.db-wal"]
+    state = [data / "state.db", data / "state.db-wal", data / "state.sums-unfinished"]
     store = [data / "store/manifest.json.new", data / "store/manifest.json", data / "store",
              data / "store/ride"]
     return {"log": log, "state": state, "store": store}

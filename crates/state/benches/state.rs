@@ -94,6 +94,10 @@ async fn latest(folder: &Path, fleet: u64) {
         total / 40,
         std::fs::metadata(&path).unwrap().len() / 1_000_000,
     );
+    drop(state);
+    let wall = Instant::now();
+    let state = SqliteState::open(&path).unwrap();
+    println!("  open, with every page checked: {:?}", wall.elapsed());
     let (wall, used) = (Instant::now(), cpu());
     for number in 0..2000 {
         state.latest(&device_id(&format!("bike-{:06}", number % fleet))).await.unwrap();
@@ -114,20 +118,27 @@ async fn commands(folder: &Path, crowd: usize) {
     for worker in 0..crowd {
         let state = Arc::clone(&state);
         tasks.spawn(async move {
+            let mut walls = Vec::new();
             for number in 0..count / crowd {
                 let id = format!("k-{worker}-{number}");
                 let device = format!("bike-{worker}-{}", number / 50);
+                let wall = Instant::now();
                 state.create_command(command(&id, &device)).await.unwrap();
+                walls.push(wall.elapsed());
             }
+            walls
         });
     }
-    tasks.join_all().await;
+    let mut walls: Vec<Duration> = tasks.join_all().await.into_iter().flatten().collect();
+    walls.sort();
     let seconds = wall.elapsed().as_secs_f64();
     let done = count / crowd * crowd;
     println!(
-        "commands, {crowd} callers at once: {:.0}/s, CPU {:?} each",
+        "commands, {crowd} callers at once: {:.0}/s, CPU {:?} each, p99 {:?} max {:?}",
         done as f64 / seconds,
         (cpu() - used) / u32::try_from(done).unwrap(),
+        walls.get(done * 99 / 100).unwrap(),
+        walls.last().unwrap(),
     );
 }
 

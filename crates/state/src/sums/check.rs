@@ -107,11 +107,10 @@ pub(crate) fn approve(path: &Path, file: &File) -> Result<Option<Sums>, Error> {
         Standing::Proven(sums) => {
             tracing::warn!("the state's page sums were damaged, its pages are whole: written anew");
             let sums = Sums { generation: sums.generation.wrapping_add(1), ..sums };
-            let failed = |error| {
-                unavailable(format!("{} cannot be written", path_of(path).display()))
-                    .with_source(error)
-            };
-            sums.write(&path_of(path)).map_err(failed)?;
+            if let Err(error) = sums.write(&path_of(path)) {
+                // They are written before any page is.
+                tracing::warn!(%error, "the state's page sums cannot be written yet");
+            }
             Ok(Some(sums))
         }
         Standing::Missing | Standing::Unproven => Ok(None),

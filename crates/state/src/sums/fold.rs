@@ -98,20 +98,22 @@ impl Fold {
     /// Goes on with a connection that has the file open now and may write to it. A state without
     /// sums, new or of an older axle, gets them here.
     pub(crate) fn begin(&mut self, connection: &Connection) -> Result<(), Error> {
-        let mut at = self.frames;
+        let mut at = self.next_at;
         if self.kept.settled().sums.page_bytes == 0 {
             let sums = self.first().map_err(|error| self.cannot_read(error))?;
             // What stands in the log, and is not in the file yet, is added with the log.
-            sums.write(&path_of(&self.path)).map_err(|error| self.cannot_write(error))?;
-            tracing::info!(pages = sums.pages.len(), "the state gets page sums");
+            match sums.write(&path_of(&self.path)) {
+                Ok(()) => tracing::info!(pages = sums.pages.len(), "the state gets page sums"),
+                // They are written before any page is: a full disk keeps nobody from starting.
+                Err(error) => {
+                    tracing::warn!(error = %self.cannot_write(error).chain(), "no page sums yet");
+                }
+            }
             self.kept.settled().sums = sums;
             at = 1;
         }
-        match self.fold_if_at(connection, at) {
-            Ok(_is_complete) => Ok(()),
-            Err(Trouble::Later(error)) => Err(error),
-            Err(Trouble::Stop(error)) => Err(Failure::from(error).into()),
-        }
+        self.next_at = at;
+        self.after_commit(connection).map_err(|error| Failure::from(error).into())
     }
 
     /// After each commit: folds, when enough has gathered.
@@ -158,6 +160,9 @@ impl Fold {
         if log < frames || log == done && log == self.summed {
             return Ok(log == done);
         }
+        // Whether it works or not: who reads what was there before keeps frames from the file, or
+        // the log from beginning anew, and a disk may be full. Again after some more commits.
+        self.next_at = log.saturating_add(self.frames.div_ceil(8));
         for _round in 0..ROUNDS_MAX {
             let survey = self.survey(log)?;
             self.put_sums(&survey)?;
@@ -170,9 +175,6 @@ impl Fold {
         if log == done && log == self.summed {
             self.kept.settled().unsettled.clear();
         }
-        // Who reads what was there before keeps some frames from the file, or the log from
-        // beginning anew: again after some more commits.
-        self.next_at = log.saturating_add(self.frames.div_ceil(8));
         self.last = log;
         Ok(log == done)
     }

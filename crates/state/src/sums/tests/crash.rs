@@ -211,3 +211,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn beside_a_writer_that_folds_all_the_time_nobody_is_accused() {
+    let mut site = Site::new();
+    let path = path(&site.folder);
+    let writes = std::thread::spawn(move || {
+        for number in 0..400 {
+            site.write(number, 9000);
+            if number % 3 == 0 {
+                site.delete(number / 2);
+            }
+        }
+        site
+    });
+    let mut looks = 0;
+    while !writes.is_finished() || looks == 0 {
+        let look = look_beside(&path, &File::open(&path).unwrap()).unwrap();
+        assert!(look.is_clean(), "{:?}", look.findings(&path));
+        looks += 1;
+    }
+    assert!(seen(&writes.join().unwrap().close()).is_clean());
+}
