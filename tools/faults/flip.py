@@ -234,4 +234,6 @@ def lasting(said):
     return [lasting(value) for value in said] if isinstance(said, list) else said
 
 
-CASES = {"bit-flip": (bits, 24, 10000, "one bit in log, telemetry files, manifest, state, its sums or its write-ahead log")}
+CASES = {
+    "bit-flip": (bits, 24, 10000, "one bit in log, telemetry files, manifest or the state's files"),
+}

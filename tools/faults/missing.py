@@ -142,6 +142,6 @@ def second(bench):
 
 
 CASES = {
-    "files": (files, 6, 45, "files gone, empty or older than the rest"),
+    "files": (files, 6, 48, "files gone, empty or older than the rest"),
     "second": (second, 1, 5, "a second instance on the same directory"),
 }
