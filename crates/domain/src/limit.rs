@@ -195,6 +195,8 @@ pub const CONNECTION_EVENTS_UNPROVED_MAX: usize = 20_000;
 pub const CONNECTION_EVENTS_PROVED_MAX: usize = 80_000;
 /// Connection events in memory: those that are not written yet, and those that may be repeated.
 pub const CONNECTION_EVENTS_IN_MEMORY_MAX: usize = 8192;
+/// Those of them that are written already; beyond, the oldest are not there to be repeated.
+pub const CONNECTION_EVENTS_REPEATABLE_MAX: usize = 2048;
 /// What is kept of a text that a client has sent before it was let in.
 pub const CONNECTION_TEXT_BYTES_MAX: usize = 192;
 

@@ -351,7 +351,7 @@ impl Visitor {
         });
         // Its subscriptions are there already: what waits for it need not wait for new ones.
         session.begin_dispatch(granted.is_present);
-        let times = Times { silence_max, ends_at };
+        let times = Times::new(silence_max, ends_at);
         let Granted { stored, .. } = granted;
         Ok((session, Start { times, peer: self.peer, held: Vec::new(), out, stored }))
     }

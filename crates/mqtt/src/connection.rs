@@ -10,7 +10,6 @@ mod start;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -24,6 +23,7 @@ use crate::packet::refusal::Refusal;
 use crate::session::{End, Flow, Session, Wait, Waiting};
 use crate::trust::Shown;
 
+use self::start::Peer;
 pub(crate) use self::start::{Start, Times};
 
 const INPUT_BYTES: usize = 64 * 1024;
@@ -54,7 +54,7 @@ pub(crate) struct Connection<S> {
     commit: Option<(Offset, Waiting<Result<(), Error>>)>,
     room: Option<Waiting<()>>,
     times: Times,
-    peer: SocketAddr,
+    peer: Peer,
     heard_at: Moment,
     /// Since when the client takes nothing of what is sent, or else since when a packet is held
     /// that is not whole.
@@ -63,8 +63,8 @@ pub(crate) struct Connection<S> {
     /// Packets that may still be handled in this turn.
     packets_left: u16,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Set when we end the connection as soon as nothing waits for a commit.
-    ending: Option<Refusal>,
+    /// Whether we shut down, and end the connection as soon as nothing waits for a commit.
+    is_ending: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
@@ -81,13 +81,13 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
             commit: None,
             room: None,
             times: start.times,
-            peer: start.peer,
+            peer: start.peer.into(),
             heard_at,
             stalled_since: None,
             is_unread: false,
             packets_left: 0,
             timer: None,
-            ending: None,
+            is_ending: false,
         };
         connection.timer =
             connection.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
@@ -132,8 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         self.poll_timer(cx)?;
         self.poll_commit(cx)?;
         self.poll_storing(cx);
-        if let (Some(refusal), false) = (self.ending, self.session.has_pending()) {
-            return Err(End::Refused(refusal));
+        if self.is_ending && !self.session.has_pending() {
+            return Err(Refusal::SHUTTING_DOWN.into());
         }
         self.session.deliver(&mut self.out)?;
         self.poll_output(cx)
@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         match self.session.link.closing() {
             // What was taken is acknowledged before we go.
             Some(Refusal::SHUTTING_DOWN) => {
-                self.ending = Some(Refusal::SHUTTING_DOWN);
+                self.is_ending = true;
                 Ok(())
             }
             Some(refusal) => Err(End::Refused(refusal)),
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         let stall_max = self.session.shared.settings.stall_time_max;
         let stall =
             self.stalled_since.map(|since| now + stall_max.saturating_sub(since.elapsed(now)));
-        let all = [silence, self.times.ends_at, stall, self.session.slowed_until()];
+        let all = [silence, self.times.ends_at(), stall, self.session.slowed_until()];
         all.into_iter().flatten().min()
     }
 
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
     }
 
     fn check_times(&mut self, now: Instant) -> Result<(), End> {
-        if self.times.ends_at.is_some_and(|ends| ends <= now) {
+        if self.times.ends_at().is_some_and(|ends| ends <= now) {
             return Err(Refusal::CERTIFICATE_ENDED.into());
         }
         if self.session.slowed_until().is_some_and(|until| until <= now) {
@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
 
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         for _ in 0..READS_PER_TURN {
-            if self.ending.is_some() || self.out.len() > UNSENT_BYTES_MAX {
+            if self.is_ending || self.out.len() > UNSENT_BYTES_MAX {
                 return Ok(());
             }
             if self.waits_for.is_none() && !self.held.is_empty() {
@@ -470,7 +470,9 @@ mod tests {
     fn an_idle_connection_is_small() {
         let plain = size_of_future(&Connection::<TcpStream>::run);
         let tls = size_of_future(&Connection::<TlsStream<TcpStream>>::run);
-        assert!(plain <= 512, "{plain} bytes");
+        assert!(plain <= 424, "{plain} bytes");
         assert!(tls <= plain + size_of::<TlsStream<TcpStream>>(), "{tls} bytes");
+        let shown = size_of::<crate::link::Link>() + size_of::<crate::inbox::Inbox>();
+        assert!(shown <= 384, "{shown} bytes");
     }
 }

@@ -11,6 +11,7 @@ use axle_domain::{
     ApplicationName, ClientSession, ConnectionId, DeviceId, Offset, Subscription, Timestamp, Topic,
     Will, filter_contains, limit,
 };
+use smallvec::SmallVec;
 
 use crate::link::Link;
 
@@ -35,17 +36,17 @@ pub(crate) struct Inbox {
     state: Mutex<State>,
 }
 
+/// What there is of every client, connected or not: what most have not is in boxes.
 #[derive(Default)]
 struct State {
     link: Weak<Link>,
-    subscriptions: Vec<Arc<Subscription>>,
+    /// Of most clients one or two.
+    subscriptions: SmallVec<[Arc<Subscription>; 2]>,
     /// 0: it ends with its connection.
     expiry_seconds: u32,
     left_at: Option<Timestamp>,
-    rows: u64,
-    bytes: u64,
-    last_sequence: u64,
-    sent_through: u64,
+    /// None as long as no message has waited.
+    queue: Option<Box<Queue>>,
     /// Whether the state knows of it.
     is_stored: bool,
     /// Whether it is over; whoever still holds it holds nothing.
@@ -55,6 +56,15 @@ struct State {
     is_will_sent: bool,
     /// What few have.
     rare: Option<Box<Rare>>,
+}
+
+/// The figures of a queue at rest.
+#[derive(Clone, Copy, Default)]
+struct Queue {
+    rows: u64,
+    bytes: u64,
+    last_sequence: u64,
+    sent_through: u64,
 }
 
 #[derive(Default)]
@@ -118,6 +128,12 @@ impl Inbox {
         let owed = owed.filter_map(|it| Some((it.filter.clone(), it.retained_after.clone()?)));
         let owed: Vec<_> = owed.collect();
         let rare = Rare { owed, ..Rare::default() };
+        let queue = Queue {
+            rows: figures.rows,
+            bytes: figures.bytes,
+            last_sequence: figures.last_sequence.max(session.sent_through),
+            sent_through: session.sent_through,
+        };
         let state = State {
             is_ended: false,
             will: session.will.map(Arc::new),
@@ -128,10 +144,7 @@ impl Inbox {
             expiry_seconds: session.expiry_seconds,
             // While the server was down nobody could come back.
             left_at: Some(now),
-            rows: figures.rows,
-            bytes: figures.bytes,
-            last_sequence: figures.last_sequence.max(session.sent_through),
-            sent_through: session.sent_through,
+            queue: (queue.last_sequence > 0).then(|| Box::new(queue)),
             is_stored: true,
         };
         Arc::new(Self {
@@ -153,7 +166,7 @@ impl Inbox {
     /// As it is stored. What may have been sent of a live one is taken for sent.
     pub(crate) fn session(&self) -> ClientSession {
         let state = self.state();
-        let is_live = state.link.strong_count() > 0;
+        let (is_live, queue) = (state.link.strong_count() > 0, state.queue());
         ClientSession {
             number: self.number,
             client_id: self.client_id.to_string(),
@@ -164,7 +177,7 @@ impl Inbox {
             },
             expiry_seconds: state.expiry_seconds,
             left_at: state.left_at,
-            sent_through: if is_live { state.last_sequence } else { state.sent_through },
+            sent_through: if is_live { queue.last_sequence } else { queue.sent_through },
             subscriptions: state
                 .subscriptions
                 .iter()
@@ -326,7 +339,7 @@ impl Inbox {
 
     /// Messages that wait at rest.
     pub(crate) fn rows(&self) -> u64 {
-        self.state().rows
+        self.state().queue().rows
     }
 
     /// Whether the state knows of it.
@@ -354,6 +367,8 @@ impl Inbox {
         if state.subscriptions.len() >= limit::SUBSCRIPTIONS_MAX {
             return None;
         }
+        // One more at a time: there are few, and they stay.
+        state.subscriptions.reserve_exact(1);
         state.subscriptions.push(subscription);
         Some(false)
     }
@@ -369,7 +384,7 @@ impl Inbox {
     }
 
     pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.state().subscriptions.clone()
+        self.state().subscriptions.to_vec()
     }
 
     /// Whether messages of others come by this subscription. Commands of a device's own tree
@@ -400,25 +415,27 @@ impl Inbox {
     /// The sequence of a message that is to wait.
     pub(crate) fn take_sequence(&self, bytes: u32) -> u64 {
         let mut state = self.state();
-        state.last_sequence += 1;
-        state.rows += 1;
-        state.bytes += u64::from(bytes);
-        state.last_sequence
+        let queue = state.queue.get_or_insert_default();
+        queue.last_sequence += 1;
+        queue.rows += 1;
+        queue.bytes += u64::from(bytes);
+        queue.last_sequence
     }
 
     /// Notes what has left the queue.
     pub(crate) fn subtract(&self, gone: QueueFigures) {
         let mut state = self.state();
-        state.rows = state.rows.saturating_sub(gone.rows);
-        state.bytes = state.bytes.saturating_sub(gone.bytes);
+        let Some(queue) = &mut state.queue else { return };
+        queue.rows = queue.rows.saturating_sub(gone.rows);
+        queue.bytes = queue.bytes.saturating_sub(gone.bytes);
     }
 
     /// How much too long the queue is.
     pub(crate) fn excess(&self) -> Option<QueueFigures> {
-        let state = self.state();
+        let queue = self.state().queue();
         let over = QueueFigures {
-            rows: state.rows.saturating_sub(limit::SESSION_QUEUE_ROWS_MAX),
-            bytes: state.bytes.saturating_sub(limit::SESSION_QUEUE_BYTES_MAX),
+            rows: queue.rows.saturating_sub(limit::SESSION_QUEUE_ROWS_MAX),
+            bytes: queue.bytes.saturating_sub(limit::SESSION_QUEUE_BYTES_MAX),
             last_sequence: 0,
         };
         (over.rows > 0 || over.bytes > 0).then_some(over)
@@ -426,20 +443,21 @@ impl Inbox {
 
     /// Whether one more message may wait without another giving way.
     pub(crate) fn has_room(&self, bytes: u32) -> bool {
-        let state = self.state();
-        state.rows < limit::SESSION_QUEUE_ROWS_MAX
-            && state.bytes + u64::from(bytes) <= limit::SESSION_QUEUE_BYTES_MAX
+        let queue = self.state().queue();
+        queue.rows < limit::SESSION_QUEUE_ROWS_MAX
+            && queue.bytes + u64::from(bytes) <= limit::SESSION_QUEUE_BYTES_MAX
     }
 
     pub(crate) fn has_rows(&self) -> bool {
-        self.state().rows > 0
+        self.state().queue().rows > 0
     }
 
     /// Notes that a message was sent; says whether it may have been before.
     pub(crate) fn note_sent(&self, sequence: u64) -> bool {
         let mut state = self.state();
-        let is_again = sequence <= state.sent_through;
-        state.sent_through = state.sent_through.max(sequence);
+        let queue = state.queue.get_or_insert_default();
+        let is_again = sequence <= queue.sent_through;
+        queue.sent_through = queue.sent_through.max(sequence);
         is_again
     }
 }
@@ -447,6 +465,10 @@ impl Inbox {
 impl State {
     fn is_will_of(&self, connected_at: Timestamp) -> bool {
         self.will.as_ref().is_some_and(|will| will.connected_at == connected_at)
+    }
+
+    fn queue(&self) -> Queue {
+        self.queue.as_deref().copied().unwrap_or_default()
     }
 
     fn owed(&self, filter: &str) -> Option<&str> {

@@ -48,18 +48,25 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct State {
-    closing: Option<Refusal>,
+    /// In a box, as few are to end at any time.
+    closing: Option<Box<Refusal>>,
     /// Whether its certificate is to be looked at again.
     is_in_question: bool,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
     backlog: Backlog,
+    /// What is written down of messages at QoS 2, as long as the client has not heard of it.
+    written: Option<Box<Written>>,
+    /// Whether more waits for room in the queue.
+    is_awaited: bool,
+}
+
+#[derive(Default)]
+struct Written {
     /// Packet ids of which it is written down that the client has their message.
     released: Vec<u16>,
     /// Packet ids of which it is written down that the client has released them.
     completed: Vec<u16>,
-    /// Whether more waits for room in the queue.
-    is_awaited: bool,
 }
 
 /// What waits at rest and is not in the connection's queue.
@@ -114,7 +121,7 @@ impl Link {
 
     /// Ends the connection; the first reason stays.
     pub(crate) fn close(&self, why: Refusal) {
-        self.state().closing.get_or_insert(why);
+        self.state().closing.get_or_insert_with(|| Box::new(why));
         self.tell();
     }
 
@@ -136,7 +143,7 @@ impl Link {
 
     /// Why the connection is to end, if it is.
     pub(crate) fn closing(&self) -> Option<Refusal> {
-        self.state().closing
+        self.state().closing.as_deref().copied()
     }
 
     /// The next message to send; none once the connection is to end.
@@ -237,19 +244,20 @@ impl Link {
 
     /// The client has a message, and that is written down.
     pub(crate) fn release(&self, packet_id: u16) {
-        self.state().released.push(packet_id);
+        self.state().written.get_or_insert_default().released.push(packet_id);
         self.tell();
     }
 
     /// The client has released a packet id, and that is written down.
     pub(crate) fn complete(&self, packet_id: u16) {
-        self.state().completed.push(packet_id);
+        self.state().written.get_or_insert_default().completed.push(packet_id);
         self.tell();
     }
 
-    /// Packet ids that the client may use anew.
-    pub(crate) fn take_completed(&self) -> Vec<u16> {
-        std::mem::take(&mut self.state().completed)
+    /// Packet ids that the client may forget, and those that it may use anew.
+    pub(crate) fn take_written(&self) -> Option<(Vec<u16>, Vec<u16>)> {
+        let written = self.state().written.take()?;
+        Some((written.released, written.completed))
     }
 
     /// How many more messages the queue takes before others have to wait for it. Without any,
@@ -264,11 +272,6 @@ impl Link {
     /// Whether somebody waits for the queue to become empty.
     pub(crate) fn take_awaited(&self) -> bool {
         std::mem::take(&mut self.state().is_awaited)
-    }
-
-    /// Packet ids that the client may forget.
-    pub(crate) fn take_released(&self) -> Vec<u16> {
-        std::mem::take(&mut self.state().released)
     }
 }
 

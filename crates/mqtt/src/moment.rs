@@ -1,4 +1,4 @@
-//! A moment in four bytes, for what every connection has one of.
+//! Moments in four bytes, for what every connection has one of.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -33,6 +33,25 @@ impl Moment {
     }
 }
 
+/// Seconds since the process began, rounded up: a far end in four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Second(std::num::NonZeroU32);
+
+impl From<Instant> for Second {
+    fn from(instant: Instant) -> Self {
+        let distance = instant.saturating_duration_since(*BEGIN);
+        let seconds = distance.as_secs() + u64::from(distance.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        Self(std::num::NonZeroU32::new(seconds).unwrap_or(std::num::NonZeroU32::MIN))
+    }
+}
+
+impl Second {
+    pub(crate) fn instant(self) -> Instant {
+        *BEGIN + Duration::from_secs(u64::from(self.0.get()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +69,16 @@ mod tests {
         }
         assert_eq!(Moment::of(now + round / 8).elapsed(now), Duration::ZERO);
         assert_eq!(size_of::<Option<Moment>>(), 4);
+    }
+
+    #[test]
+    fn a_far_end_is_never_too_early_and_at_most_a_second_late() {
+        let now = (*BEGIN).max(Instant::now());
+        for millis in [0, 1, 999, 1000, 1001, 10 * 366 * 86_400_000] {
+            let end = now + Duration::from_millis(millis);
+            let kept = Second::from(end).instant();
+            assert!(kept >= end && kept - end <= Duration::from_secs(1), "{millis} ms");
+        }
+        assert_eq!(size_of::<Option<Second>>(), 4);
     }
 }

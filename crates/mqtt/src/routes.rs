@@ -16,10 +16,11 @@ pub(crate) struct Routes {
     count: usize,
 }
 
+/// Small, since every client that has topics of its own has a few: what most have not is in boxes.
 #[derive(Default)]
 struct Node {
     /// By the text of the next level.
-    named: HashMap<Box<str>, Node>,
+    named: Option<Box<Named>>,
     /// Behind `+`.
     any: Option<Box<Node>>,
     /// Filters that end here.
@@ -28,10 +29,66 @@ struct Node {
     below: Leaf,
 }
 
+/// The nodes behind a node, of which the levels of one client have one each.
+enum Named {
+    One(Box<str>, Node),
+    Many(HashMap<Box<str>, Node>),
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Many(nodes) if nodes.is_empty())
+    }
+
+    fn get(&self, level: &str) -> Option<&Node> {
+        match self {
+            Self::One(text, node) => (**text == *level).then_some(node),
+            Self::Many(nodes) => nodes.get(level),
+        }
+    }
+
+    fn get_mut(&mut self, level: &str) -> Option<&mut Node> {
+        match self {
+            Self::One(text, node) => (**text == *level).then_some(node),
+            Self::Many(nodes) => nodes.get_mut(level),
+        }
+    }
+
+    fn insert(&mut self, level: &str) {
+        let none = Self::Many(HashMap::new());
+        let mut nodes = match std::mem::replace(self, none) {
+            Self::One(text, node) => HashMap::from([(text, node)]),
+            Self::Many(nodes) => nodes,
+        };
+        nodes.entry(Box::from(level)).or_default();
+        *self = Self::Many(nodes);
+    }
+
+    fn remove(&mut self, level: &str) {
+        match self {
+            Self::One(text, _) if **text == *level => *self = Self::Many(HashMap::new()),
+            Self::One(..) => {}
+            Self::Many(nodes) => drop(nodes.remove(level)),
+        }
+    }
+}
+
+/// Who asks for the same: hardly ever more than one.
+enum Leaf {
+    One(Member),
+    Many(Option<Box<Many>>),
+}
+
 #[derive(Default)]
-struct Leaf {
+struct Many {
     members: Vec<Member>,
     groups: Vec<Group>,
+}
+
+impl Default for Leaf {
+    fn default() -> Self {
+        Self::Many(None)
+    }
 }
 
 /// A subscription and whose it is.
@@ -66,9 +123,59 @@ pub(crate) struct Matched<'a> {
 
 impl Leaf {
     fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.groups.is_empty()
+        matches!(self, Self::Many(None))
     }
 
+    /// The subscriptions that are not shared.
+    fn members(&self) -> &[Member] {
+        match self {
+            Self::One(member) => std::slice::from_ref(member),
+            Self::Many(many) => many.as_ref().map_or(&[], |many| &many.members),
+        }
+    }
+
+    fn groups(&self) -> &[Group] {
+        match self {
+            Self::One(_) => &[],
+            Self::Many(many) => many.as_ref().map_or(&[], |many| &many.groups),
+        }
+    }
+
+    fn insert(&mut self, member: Member) {
+        let mut many = match std::mem::take(self) {
+            Self::Many(None) if member.subscription.share().is_none() => {
+                *self = Self::One(member);
+                return;
+            }
+            Self::One(one) => Box::new(Many { members: vec![one], groups: Vec::new() }),
+            Self::Many(many) => many.unwrap_or_default(),
+        };
+        many.insert(member);
+        *self = Self::Many(Some(many));
+    }
+
+    fn remove(&mut self, inbox: u64, share: Option<&str>) {
+        match self {
+            Self::One(member) if member.inbox.number == inbox && share.is_none() => {
+                *self = Self::default();
+            }
+            Self::Many(Some(many)) => {
+                many.remove(inbox, share);
+                if many.members.is_empty() && many.groups.is_empty() {
+                    *self = Self::default();
+                }
+            }
+            Self::One(_) | Self::Many(None) => {}
+        }
+    }
+
+    fn collect<'a>(&'a self, matched: &mut Matched<'a>) {
+        matched.members.extend(self.members());
+        matched.groups.extend(self.groups());
+    }
+}
+
+impl Many {
     fn insert(&mut self, member: Member) {
         let same = |other: &Member| other.inbox.number == member.inbox.number;
         let Some(name) = member.subscription.share() else {
@@ -97,16 +204,21 @@ impl Leaf {
             }
         }
     }
-
-    fn collect<'a>(&'a self, matched: &mut Matched<'a>) {
-        matched.members.extend(&self.members);
-        matched.groups.extend(&self.groups);
-    }
 }
 
 impl Node {
+    /// The node behind a level; there is one afterwards.
+    fn open(&mut self, level: &str) -> Option<&mut Self> {
+        let one = || Box::new(Named::One(Box::from(level), Self::default()));
+        let named = self.named.get_or_insert_with(one);
+        if named.get(level).is_none() {
+            named.insert(level);
+        }
+        named.get_mut(level)
+    }
+
     fn is_empty(&self) -> bool {
-        self.named.is_empty() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
+        self.named.is_none() && self.any.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
     fn remove(&mut self, levels: &mut std::str::Split<'_, char>, inbox: u64, share: Option<&str>) {
@@ -122,11 +234,15 @@ impl Node {
                 }
             }
             Some(level) => {
-                if let Some(node) = self.named.get_mut(level) {
+                let Some(named) = &mut self.named else { return };
+                if let Some(node) = named.get_mut(level) {
                     node.remove(levels, inbox, share);
                     if node.is_empty() {
-                        self.named.remove(level);
+                        named.remove(level);
                     }
+                }
+                if named.is_empty() {
+                    self.named = None;
                 }
             }
         }
@@ -145,7 +261,7 @@ impl Node {
             self.here.collect(matched);
             return;
         };
-        if let Some(node) = self.named.get(level) {
+        if let Some(node) = self.named.as_ref().and_then(|named| named.get(level)) {
             node.collect(levels.clone(), true, matched);
         }
         if let Some(any) = self.any.as_ref().filter(|_| takes_wildcards) {
@@ -170,7 +286,10 @@ impl Routes {
             match level {
                 "#" => is_open = true,
                 "+" => node = node.any.get_or_insert_default(),
-                level => node = node.named.entry(Box::from(level)).or_default(),
+                level => {
+                    let Some(next) = node.open(level) else { return };
+                    node = next;
+                }
             }
         }
         if is_open {
@@ -196,7 +315,7 @@ impl Routes {
             match level {
                 "#" => return Some(&node.below),
                 "+" => node = node.any.as_deref()?,
-                level => node = node.named.get(level)?,
+                level => node = node.named.as_ref()?.get(level)?,
             }
         }
         Some(&node.here)
@@ -205,8 +324,8 @@ impl Routes {
     fn has(&self, inbox: u64, subscription: &Subscription) -> bool {
         let Some(leaf) = self.leaf(subscription) else { return false };
         let members = match subscription.share() {
-            None => Some(&leaf.members),
-            Some(_) => self.group(subscription).map(|group| &group.members),
+            None => Some(leaf.members()),
+            Some(_) => self.group(subscription).map(|group| &*group.members),
         };
         members.into_iter().flatten().any(|member| member.inbox.number == inbox)
     }
@@ -223,6 +342,16 @@ impl Routes {
     pub(crate) fn group(&self, subscription: &Subscription) -> Option<&Group> {
         let name = subscription.share()?;
         let leaf = self.leaf(subscription)?;
-        leaf.groups.iter().find(|group| &*group.name == name)
+        leaf.groups().iter().find(|group| &*group.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_of_a_filter_is_small() {
+        assert!(size_of::<Node>() <= 48, "{} bytes", size_of::<Node>());
     }
 }

@@ -160,8 +160,8 @@ pub(crate) struct Session {
     down: Downward,
     /// Answers that wait until the session is stored.
     storing: Storing,
-    /// Topics by alias, from 1; empty ones are not set.
-    aliases: Vec<Box<str>>,
+    /// What few clients use: in a box, since every idle connection keeps room for it.
+    aliases: Option<Box<Aliases>>,
     wants_reasons: bool,
     /// Whether its messages name it: it has asked not to hear itself.
     is_named: bool,
@@ -174,6 +174,10 @@ pub(crate) struct Session {
     /// PUBLISH packets that were counted, and those that were sent.
     counts: Counts,
 }
+
+/// Topics by alias, from 1; empty ones are not set.
+#[derive(Default)]
+struct Aliases(Vec<Box<str>>);
 
 /// Messages of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,7 +251,7 @@ impl Session {
             received: Received::default(),
             down: Downward::new(of.receive_max, of.alias_max),
             storing: Storing::default(),
-            aliases: Vec::new(),
+            aliases: None,
             wants_reasons: of.wants_reasons,
             is_named,
             will: of.will,

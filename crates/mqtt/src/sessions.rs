@@ -1,6 +1,8 @@
 //! Who is connected, and the sessions that outlive connections.
 
 mod down;
+#[cfg(test)]
+mod weight;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -70,7 +70,11 @@ impl Who {
         shared: &Shared,
         connected_at: Timestamp,
     ) -> Result<Publisher, Refusal> {
-        let device = DeviceId::parse(self.name().unwrap_or(TOOL_NAME));
+        let device = match self {
+            Self::Device(device) => Ok(device.clone()),
+            Self::Application(application) => DeviceId::parse(application.name.as_str()),
+            Self::Tool => DeviceId::parse(TOOL_NAME),
+        };
         let rights = match self {
             Self::Device(_) => shared.device_rights(),
             Self::Application(application) => Rights::Granted(Arc::clone(&application.grants)),

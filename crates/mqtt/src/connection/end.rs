@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Shown + Unpin + Send> Connection<S> {
         tracing::debug!(
             device.id = link.device.as_ref().map(tracing::field::display),
             connection = link.id.0,
-            peer = %self.peer,
+            peer = %self.peer.address(),
             reason = end.reason(),
             "connection ended"
         );
@@ -52,7 +52,7 @@ impl<S> Connection<S> {
             received: counts.received,
             sent: counts.sent,
         };
-        let caller = Caller::of_link(link, self.peer);
+        let caller = Caller::of_link(link, self.peer.address());
         let mut why = end.why();
         if let Some(slowness) = self.session.slowness() {
             why.reason.push_str(&slowness);

@@ -231,13 +231,14 @@ impl Session {
         if !self.down.has_queue {
             return Ok(());
         }
-        for packet_id in self.link.take_released() {
+        let (released, completed) = self.link.take_written().unwrap_or_default();
+        for packet_id in released {
             if let Some(it) = self.down.find(packet_id).filter(|it| it.stage == Stage::Stored) {
                 it.stage = Stage::Completed;
                 write::put_ack(out, write::PUBREL, packet_id, 0);
             }
         }
-        for packet_id in self.link.take_completed() {
+        for packet_id in completed {
             write::put_ack(out, PUBCOMP, packet_id, 0);
         }
         while self.down.has_window() && out.len() < UNSENT_BYTES_MAX {

@@ -86,7 +86,9 @@ impl Session {
         if publish.alias != 0 {
             let topic = self.resolve_alias(&publish)?;
             let flow = self.take_publish(&Publish { topic: &topic, ..publish }, out);
-            if let Some(slot) = self.aliases.get_mut(usize::from(publish.alias) - 1) {
+            let aliases = self.aliases.as_mut().map(|aliases| &mut aliases.0);
+            let slot = aliases.and_then(|it| it.get_mut(usize::from(publish.alias) - 1));
+            if let Some(slot) = slot {
                 *slot = topic;
             }
             return flow;
@@ -153,13 +155,14 @@ impl Session {
             return Err(Refusal::ALIAS);
         }
         let index = usize::from(publish.alias) - 1;
-        if self.aliases.len() <= index {
-            self.aliases.resize_with(index + 1, Box::default);
+        let aliases = &mut self.aliases.get_or_insert_default().0;
+        if aliases.len() <= index {
+            aliases.resize_with(index + 1, Box::default);
         }
         if !publish.topic.is_empty() {
             return Ok(Box::from(publish.topic));
         }
-        match self.aliases.get_mut(index).map(std::mem::take) {
+        match aliases.get_mut(index).map(std::mem::take) {
             Some(topic) if !topic.is_empty() => Ok(topic),
             _ => Err(Refusal::ALIAS),
         }

@@ -1,14 +1,22 @@
 //! The events in memory: those that are not written yet, and those that a repeat may still add to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 
-use axle_domain::{ConnectionCause, ConnectionEvent, GATHER_TIME, Timestamp, limit};
+use axle_domain::{ConnectionEvent, GATHER_TIME, Timestamp, limit};
+
+/// Places that the index keeps, so that it does not grow and shrink all the time.
+const SPARE: usize = 256;
 
 /// Events by their number, which is the number of their row.
 pub(super) struct Recent {
-    events: BTreeMap<u64, ConnectionEvent>,
-    /// The newest event of each cause.
-    newest: HashMap<ConnectionCause, u64>,
+    ///
+    /// In boxes: new numbers come behind all others, which leaves the nodes of the tree half empty.
+    events: BTreeMap<u64, Box<ConnectionEvent>>,
+    /// The newest event of each cause, by the hash of the cause: the event has the cause itself,
+    /// and takes no repeat of another one.
+    newest: HashMap<u64, u64>,
+    hasher: RandomState,
     unwritten: BTreeSet<u64>,
     next: u64,
     dropped: u64,
@@ -20,6 +28,7 @@ impl Recent {
         Self {
             events: BTreeMap::new(),
             newest: HashMap::new(),
+            hasher: RandomState::new(),
             unwritten: BTreeSet::new(),
             next,
             dropped: 0,
@@ -30,7 +39,7 @@ impl Recent {
     /// Takes an event; one too many pushes the oldest out.
     pub(super) fn record(&mut self, event: ConnectionEvent) {
         self.last_at = self.last_at.max(event.at);
-        let cause = event.cause();
+        let cause = self.hash(&event);
         if let Some(number) = self.newest.get(&cause)
             && let Some(known) = self.events.get_mut(number)
             && known.gather(&event)
@@ -44,8 +53,12 @@ impl Recent {
         }
         self.newest.insert(cause, self.next);
         self.unwritten.insert(self.next);
-        self.events.insert(self.next, event);
+        self.events.insert(self.next, Box::new(event));
         self.next += 1;
+    }
+
+    fn hash(&self, event: &ConnectionEvent) -> u64 {
+        self.hasher.hash_one(event.cause())
     }
 
     fn forget(&mut self, number: u64) {
@@ -53,7 +66,7 @@ impl Recent {
         if self.unwritten.remove(&number) {
             self.dropped += 1;
         }
-        let cause = event.cause();
+        let cause = self.hash(&event);
         if self.newest.get(&cause) == Some(&number) {
             self.newest.remove(&cause);
         }
@@ -69,7 +82,9 @@ impl Recent {
         while taken.len() < most
             && let Some(number) = self.unwritten.pop_first()
         {
-            taken.extend(self.events.get(&number).map(|event| (number, event.clone())));
+            taken.extend(
+                self.events.get(&number).map(|event| (number, ConnectionEvent::clone(event))),
+            );
         }
         taken
     }
@@ -85,18 +100,24 @@ impl Recent {
         }
     }
 
-    /// Forgets what is written and too old to be repeated.
+    /// Forgets what is written and too old to be repeated, and the oldest of what is written and
+    /// too much: a repeat of those is a row of its own.
     pub(super) fn forget_old(&mut self) {
-        let old: Vec<u64> = self
-            .events
-            .iter()
-            .filter(|(number, event)| {
-                event.first_at.after(GATHER_TIME) <= self.last_at
-                    && !self.unwritten.contains(number)
+        let written = self.events.len() - self.unwritten.len();
+        let mut excess = written.saturating_sub(limit::CONNECTION_EVENTS_REPEATABLE_MAX);
+        let written = self.events.iter().filter(|(number, _)| !self.unwritten.contains(number));
+        let old: Vec<u64> = written
+            .filter(|(_, event)| {
+                let is_old = excess > 0 || event.first_at.after(GATHER_TIME) <= self.last_at;
+                excess = excess.saturating_sub(1);
+                is_old
             })
             .map(|(number, _)| *number)
             .collect();
         old.into_iter().for_each(|number| self.forget(number));
+        if self.newest.capacity() > 4 * self.newest.len() + SPARE {
+            self.newest.shrink_to(self.newest.len() + SPARE);
+        }
     }
 
     pub(super) fn count_dropped(&mut self, events: u64) {
@@ -155,6 +176,20 @@ mod tests {
         recent.record(event(60, 1));
         recent.forget_old();
         assert_eq!(recent.events.keys().copied().collect::<Vec<_>>(), [8]);
+    }
+
+    #[test]
+    fn of_what_is_written_no_more_is_kept_than_is_worth_it() {
+        let mut recent = Recent::new(1);
+        let most = limit::CONNECTION_EVENTS_REPEATABLE_MAX;
+        (0..most + 5).for_each(|client| recent.record(event(0, client)));
+        assert_eq!(recent.take_unwritten(most + 3).len(), most + 3);
+        recent.forget_old();
+        assert_eq!((recent.events.len(), recent.unwritten_count()), (most + 2, 2));
+        assert_eq!(recent.events.keys().next(), Some(&4), "the oldest went");
+        recent.record(event(1, most + 2));
+        assert_eq!(recent.take_unwritten(9)[0].1.count, 2, "the newest may be repeated");
+        assert_eq!(recent.dropped(), 0);
     }
 
     #[test]
