@@ -14,7 +14,6 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Connection, Start, Times};
 use crate::first_packet::read_connect;
@@ -33,6 +32,7 @@ use crate::settings::PlainAccess;
 use crate::strangers::{NoPlace, StrangersPlace};
 use crate::tls::{DeviceTls, Loaded};
 use crate::tls_failure;
+use crate::tls_socket::TlsSocket;
 use crate::trust::Shown;
 use crate::turns::{Turns, in_turns};
 use crate::websocket;
@@ -127,8 +127,8 @@ impl Visitor {
         let handshake = async {
             // What is no TLS is only seen here: the handshake takes the bytes away.
             length = socket.peek(&mut first).await.unwrap_or(0);
-            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-            let accept = observe(acceptor.accept(socket), &mut seen);
+            let accept = TlsSocket::accept(Arc::clone(&tls.config), socket);
+            let accept = observe(accept, &mut seen);
             in_turns(&self.turns, self.place.address(), accept).await
         };
         let done = timeout(limit::HANDSHAKE_TIME_MAX, handshake).await;

@@ -460,7 +460,8 @@ fn rest_of(mut buffer: Vec<u8>, handled: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use tokio::net::TcpStream;
-    use tokio_rustls::server::TlsStream;
+
+    use crate::tls_socket::TlsSocket;
 
     fn size_of_future<A, F>(_: &impl Fn(A) -> F) -> usize {
         size_of::<F>()
@@ -469,9 +470,9 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let plain = size_of_future(&Connection::<TcpStream>::run);
-        let tls = size_of_future(&Connection::<TlsStream<TcpStream>>::run);
+        let tls = size_of_future(&Connection::<TlsSocket<TcpStream>>::run);
         assert!(plain <= 424, "{plain} bytes");
-        assert!(tls <= plain + size_of::<TlsStream<TcpStream>>(), "{tls} bytes");
+        assert!(tls <= plain + size_of::<TlsSocket<TcpStream>>(), "{tls} bytes");
         let shown = size_of::<crate::link::Link>() + size_of::<crate::inbox::Inbox>();
         assert!(shown <= 384, "{shown} bytes");
     }

@@ -42,6 +42,7 @@ mod strangers;
 mod takeovers;
 mod tls;
 mod tls_failure;
+mod tls_socket;
 mod trust;
 mod turns;
 mod websocket;

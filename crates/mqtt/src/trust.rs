@@ -153,9 +153,3 @@ impl Shown for tokio::io::DuplexStream {
         &[]
     }
 }
-
-impl<S> Shown for tokio_rustls::server::TlsStream<S> {
-    fn shown(&self) -> &[CertificateDer<'static>] {
-        self.get_ref().1.peer_certificates().unwrap_or_default()
-    }
-}
