@@ -250,6 +250,9 @@ impl Sessions {
         let is_kept = expiry_seconds > 0;
         if is_kept {
             live.kept(is_device).insert(Arc::clone(&link.client_id), Arc::clone(&inbox));
+        }
+        // Also one that ends with this connection now: it must not outlive the server's end.
+        if inbox.is_stored() {
             self.ledger.put(&inbox);
         }
         let must_wait = has_ended || (is_kept && (!is_present || changes_will));

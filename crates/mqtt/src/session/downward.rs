@@ -343,7 +343,7 @@ impl Session {
 
     /// Has more read from the queue at rest, if there is more.
     fn load_backlog(&self) {
-        let Some(inbox) = self.link.inbox.get().filter(|inbox| inbox.is_kept()) else { return };
+        let Some(inbox) = self.link.inbox.get() else { return };
         let Some(after) = self.link.begin_loading() else { return };
         let (shared, link) = (Arc::clone(&self.shared), Arc::clone(&self.link));
         let inbox = Arc::clone(inbox);

@@ -75,6 +75,31 @@ async fn mqtt_3_2_2_3_a_session_is_present_after_a_restart_and_its_messages_too(
 }
 
 #[tokio::test]
+async fn mqtt_3_1_2_5_a_session_that_ends_with_its_connection_brings_what_waited_before() {
+    let world = World::open_to_all().await;
+    let (mut client, _) = keeping(&world, "app").await;
+    subscribe(&mut client, "a/#", QoS::ExactlyOnce).await;
+    goodbye(client, &[0xe0, 0]).await;
+    world.append("a/1", b"1", 1);
+    world.append("a/2", b"2", 1);
+    world.queued(2).await;
+    let mut client = Client::plain(&world, true).await;
+    let connect = v5::Connect { clean_start: false, ..connect_v5("app") };
+    assert!(client.connect_v5(connect.clone()).await.session_present);
+    for expected in [b"1", b"2"] {
+        let (payload, packet_id, is_duplicate) = next(&mut client).await;
+        assert_eq!((&payload[..], is_duplicate), (&expected[..], false));
+        acknowledge(&mut client, 0x40, packet_id).await;
+    }
+    world.append("a/3", b"3", 1);
+    assert_eq!(next(&mut client).await.0, b"3");
+    // [MQTT-4.1.0-2]: of the old expiry nothing is left, also where the server ends first.
+    let world = world.crash().await;
+    let mut client = Client::plain(&world, true).await;
+    assert!(!client.connect_v5(connect).await.session_present);
+}
+
+#[tokio::test]
 async fn mqtt_3_1_2_4_a_clean_start_forgets_the_session() {
     let world = World::open_to_all().await;
     let (mut client, _) = keeping(&world, "app").await;
