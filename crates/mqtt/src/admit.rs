@@ -256,6 +256,10 @@ impl Visitor {
             let text = write::reason_for(refused.packet_bytes_max, text);
             write::put_connack_refusal(&mut answer, version, code, text);
         }
+        // [MQTT-3.1.2-24]
+        if answer.len() > refused.packet_bytes_max {
+            answer.clear();
+        }
         self.record_refused(caller, refused.stage, refused.why);
         goodbye::say(&mut socket, &answer).await;
         goodbye::linger(&mut socket).await;
@@ -322,25 +326,28 @@ impl Visitor {
         let most = u32::try_from(limit::SESSION_EXPIRY_MAX.as_secs()).unwrap_or(u32::MAX);
         let expiry_seconds = connect.session_expiry.min(most);
         let wish = Wish { is_clean: connect.is_clean, expiry_seconds, will: will.clone() };
+        let (silence_max, server_keep_alive) = keep_alive(connect);
+        let mut welcome = Welcome {
+            assigned_client_id: is_assigned.then_some(&*client_id),
+            server_keep_alive,
+            receive_max: u16::try_from(limit::PENDING_PUBLISHES_MAX).unwrap_or(u16::MAX),
+            packet_bytes_max: u32::try_from(limit::PACKET_BYTES_MAX).unwrap_or(u32::MAX),
+            topic_alias_max: TOPIC_ALIAS_MAX,
+            is_present: false,
+            session_expiry: (expiry_seconds != connect.session_expiry).then_some(expiry_seconds),
+        };
+        // Before anything is taken over.
+        welcomed(connect.version, &welcome, &link)?;
         let (place, granted) = Place::take(shared, &link, wish)?;
         // Asked again now that a revocation finds the connection: none falls in between.
         self.check(&who)?;
         if self.is_belief_old() {
             link.question();
         }
-        let (silence_max, server_keep_alive) = keep_alive(connect);
-        let mut out = Vec::new();
-        let welcome = Welcome {
-            assigned_client_id: is_assigned.then_some(&*client_id),
-            server_keep_alive,
-            receive_max: u16::try_from(limit::PENDING_PUBLISHES_MAX).unwrap_or(u16::MAX),
-            packet_bytes_max: u32::try_from(limit::PACKET_BYTES_MAX).unwrap_or(u32::MAX),
-            topic_alias_max: TOPIC_ALIAS_MAX,
-            is_present: granted.is_present,
-            session_expiry: (granted.expiry_seconds != connect.session_expiry)
-                .then_some(granted.expiry_seconds),
-        };
-        write::put_connack_welcome(&mut out, connect.version, &welcome);
+        welcome.is_present = granted.is_present;
+        welcome.session_expiry =
+            (granted.expiry_seconds != connect.session_expiry).then_some(granted.expiry_seconds);
+        let out = welcomed(connect.version, &welcome, &link)?;
         let session = Session::new(SessionOf {
             place,
             publisher,
@@ -479,6 +486,16 @@ impl Visitor {
             tracing::info!(peer = %self.peer, reason, detail, "connection refused");
         }
     }
+}
+
+/// CONNACK, where the client takes it [MQTT-3.1.2-24].
+fn welcomed(version: Version, welcome: &Welcome<'_>, link: &Link) -> Result<Vec<u8>, Refusal> {
+    let mut out = Vec::new();
+    write::put_connack_welcome(&mut out, version, welcome);
+    if out.len() > link.packet_bytes_max {
+        return Err(Refusal::ANSWER_LARGE);
+    }
+    Ok(out)
 }
 
 /// How long the client may be silent, and what to tell it where that is not what it asked for.

@@ -55,6 +55,7 @@ refusals! {
     APPLICATION = 0x87, "application", "the certificate or token lets no application in";
     FULL = 0x97, "full", "no more connections: try again later";
     TOO_LARGE = 0x95, "packet_large", "the packet is larger than the Maximum Packet Size";
+    ANSWER_LARGE = 0x95, "answer_large", "the answer is larger than the client's Maximum Packet Size";
     TOPIC = 0x90, "topic", "a topic name has 1 to 256 bytes and no +, # or U+0000";
     TOPIC_DEEP = 0x90, "topic_too_deep", "a topic name has at most 16 levels";
     ALIAS = 0x94, "topic_alias", "the topic alias is 0, above the maximum or not known";

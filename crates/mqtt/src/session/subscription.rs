@@ -62,6 +62,7 @@ impl Session {
         }
         let version = self.version();
         let subscribe = Subscribe::read(body, version)?;
+        self.check_answer(subscribe.wishes(version).count())?;
         let mut codes = Vec::new();
         for (index, wish) in subscribe.wishes(version).enumerate() {
             let granted = if index < limit::FILTERS_PER_PACKET_MAX {
@@ -80,6 +81,13 @@ impl Session {
         write::put_suback(&mut answer, version, subscribe.packet_id, &codes);
         self.answer_stored(answer, is_granted, is_granted, out);
         Ok(Flow::Next)
+    }
+
+    /// Whether the client takes SUBACK or UNSUBACK with so many codes [MQTT-3.1.2-24].
+    fn check_answer(&self, codes: usize) -> Result<(), Refusal> {
+        const AROUND: usize = 6;
+        let fits = self.link.packet_bytes_max >= codes.saturating_add(AROUND);
+        if fits { Ok(()) } else { Err(Refusal::ANSWER_LARGE) }
     }
 
     /// Answers at once, or when what has changed of a session that is kept is stored.
@@ -176,6 +184,7 @@ impl Session {
             return Ok(Flow::Later(Wait::Stored));
         }
         let unsubscribe = Unsubscribe::read(body, self.version())?;
+        self.check_answer(unsubscribe.filters().count())?;
         let Some(inbox) = self.link.inbox.get() else { return Err(Refusal::PROTOCOL) };
         let mut codes = Vec::new();
         for (index, filter) in unsubscribe.filters().enumerate() {

@@ -309,3 +309,31 @@ async fn mqtt_3_2_2_19_and_3_14_2_3_reasons_keep_to_the_size_that_the_client_tak
         }
     }
 }
+
+#[tokio::test]
+async fn mqtt_3_1_2_24_an_answer_that_the_client_cannot_take_ends_the_connection() {
+    let world = World::open_to_all().await;
+    let taking = |largest| v5::Connect {
+        max_packet_size: std::num::NonZeroU32::new(largest),
+        ..connect_v5("app")
+    };
+    // CONNACK would have 16 bytes, and one that refuses 5.
+    for (largest, told) in [(4, &b""[..]), (15, b"\x20\x03\0\x95\0")] {
+        let mut client = Client::plain(&world, true).await;
+        client.send_v5(taking(largest)).await;
+        assert_eq!(client.receive_all().await, told);
+    }
+    let mut client = Client::plain(&world, true).await;
+    assert_eq!(u8::from(client.connect_v5(taking(16)).await.reason_code), 0);
+    let filters: Vec<String> = (0..12).map(|it| format!("a/{it}")).collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    assert_eq!(client.subscribe(&filters[..8]).await, [1; 8]);
+    let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+    client.send_subscribe(&filters, options, None).await;
+    match client.receive().await {
+        Some(MqttPacket::V5(v5::Packet::Disconnect(disconnect))) => {
+            assert_eq!(u8::from(disconnect.reason_code), 0x95);
+        }
+        other => panic!("no DISCONNECT but {other:?}"),
+    }
+}

@@ -205,6 +205,17 @@ impl Client {
         options: v5::SubscriptionOptions,
         id: Option<u32>,
     ) -> Vec<u8> {
+        self.send_subscribe(filters, options, id).await;
+        self.suback().await
+    }
+
+    /// Asks, without waiting for the answer.
+    pub(crate) async fn send_subscribe(
+        &mut self,
+        filters: &[&str],
+        options: v5::SubscriptionOptions,
+        id: Option<u32>,
+    ) {
         let packet_id = NonZeroU16::new(9).unwrap();
         if self.is_v5 {
             self.send_v5(v5::Subscribe {
@@ -218,6 +229,9 @@ impl Client {
             let topic_filters = filters.iter().map(|f| ((*f).into(), options.qos)).collect();
             self.send_v3(v3::Packet::Subscribe { packet_id, topic_filters }).await;
         }
+    }
+
+    async fn suback(&mut self) -> Vec<u8> {
         match self.receive().await {
             Some(MqttPacket::V3(v3::Packet::SubscribeAck { status, .. })) => status
                 .iter()
