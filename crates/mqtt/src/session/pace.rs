@@ -85,6 +85,11 @@ impl Unsynced {
         self.last = offset;
     }
 
+    /// The newest record that may not be on disk yet.
+    pub(super) fn last(&self) -> Option<Offset> {
+        (self.bytes > 0).then_some(self.last)
+    }
+
     /// The record to wait for, where the connection has its share of what waits for the sync.
     pub(super) fn too_much(&mut self, is_durable: impl Fn(Offset) -> bool) -> Option<Offset> {
         if self.bytes <= limit::UNSYNCED_BYTES_PER_CONNECTION_MAX {

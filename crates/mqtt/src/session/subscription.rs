@@ -155,13 +155,16 @@ impl Session {
         }
         self.is_named |= wish.is_no_local;
         let Some(inbox) = self.link.inbox.get() else { return Ok(Err(FAILURE)) };
+        // What this client has published before comes before its subscription, synced or not.
+        let own = self.effort.as_ref().and_then(|effort| effort.unsynced.last());
+        let durable = self.shared.app.ports.log.bounds().durable;
         let subscription = Subscription {
             filter: Box::from(wish.filter),
             qos: wish.qos,
             identifier,
             is_no_local: wish.is_no_local,
             is_retain_as_published: wish.is_retain_as_published,
-            since: self.shared.app.ports.log.bounds().durable,
+            since: own.map_or(durable, |own| durable.max(own.next())),
             retained_after: None,
         };
         let retained = match wish.retain_handling {

@@ -229,6 +229,29 @@ async fn what_is_not_durable_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_a_client_published_before_it_subscribed_comes_as_retained_or_not_at_all() {
+    for is_v5 in [false, true] {
+        let world = World::open_to_all().await;
+        world.log.hold();
+        let mut client = Client::connected(&world, "app", is_v5).await;
+        client.publish("a/1", b"before", 0).await;
+        client.publish_whole(message("a/2", b"kept", QoS::AtMostOnce, true)).await;
+        assert_eq!(client.subscribe(&["a/#"]).await, [1]);
+        client.publish("a/3", b"after", 0).await;
+        client.ping().await;
+        world.log.commit();
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let publish = client.published().await;
+            seen.push((publish.payload.to_vec(), publish.retain));
+        }
+        seen.sort();
+        assert_eq!(seen, [(b"after".to_vec(), false), (b"kept".to_vec(), true)]);
+        client.ping().await;
+    }
+}
+
+#[tokio::test]
 async fn more_than_a_queue_takes_comes_all_the_same_and_in_order() {
     const COUNT: u16 = 3000;
     let world = World::open_to_all().await;
