@@ -127,7 +127,7 @@ impl Visitor {
         let handshake = async {
             // What is no TLS is only seen here: the handshake takes the bytes away.
             length = socket.peek(&mut first).await.unwrap_or(0);
-            let accept = TlsSocket::accept(Arc::clone(&tls.config), socket);
+            let accept = TlsSocket::accept(tls.config(is_web), socket);
             let accept = observe(accept, &mut seen);
             in_turns(&self.turns, self.place.address(), accept).await
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use allocation_counter::measure;
 use axle_domain::{filter_contains, limit};
 use axle_testkit::mutation::run;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::identity::identify;
 use crate::packet::header::{PacketKind, peek};
@@ -160,6 +161,71 @@ fn headers_of_load_balancers() {
             let mut socket = input;
             let _client = runtime.block_on(read_client(&mut socket, balancer)).is_ok();
         };
+        measure(read).bytes_max
+    });
+}
+
+/// A request that is answered with 101.
+const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What comes over a WebSocket, read to its end; whether one began.
+fn read_frames(runtime: &tokio::runtime::Runtime, socket: impl AsyncRead + Unpin) -> bool {
+    let socket = tokio::io::join(socket, tokio::io::sink());
+    runtime.block_on(async {
+        let Ok(mut socket) = crate::websocket::accept(socket).await else { return false };
+        let mut some = [0; 1024];
+        while matches!(socket.read(&mut some).await, Ok(1..)) {}
+        drop(socket.shutdown().await);
+        true
+    })
+}
+
+#[test]
+fn requests_for_a_websocket() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(read_frames(&runtime, UPGRADE));
+    let many = [&UPGRADE[..UPGRADE.len() - 2], &b"a: b\r\n".repeat(200), b"\r\n"].concat();
+    let long = [b"GET /mqtt?".as_slice(), &b"a".repeat(20_000), b" HTTP/1.1\r\n\r\n"].concat();
+    let seeds: [&[u8]; 6] = [
+        UPGRADE,
+        &many,
+        &long,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /mqtt HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ];
+    run("websocket requests", &seeds, |input| {
+        let read = || {
+            let _has_begun = read_frames(&runtime, input);
+        };
+        measure(read).bytes_max
+    });
+}
+
+#[test]
+fn frames_of_a_websocket() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // Masked with zeros, so that their contents are what they seem.
+    let seeds: [&[u8]; 12] = [
+        b"\x82\x80\0\0\0\0",
+        b"\x82\x92\0\0\0\0\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03b-1",
+        b"\x02\x81\0\0\0\0\x10\x80\x81\0\0\0\0\x10",
+        b"\x81\x82\0\0\0\0hi",
+        b"\x89\x82\0\0\0\0hi\x8a\x80\0\0\0\0\x82\x82\0\0\0\0\xc0\0",
+        b"\x88\x82\0\0\0\0\x03\xe8",
+        b"\x88\x81\0\0\0\0\x03",
+        // Lengths that are claimed alone: 64 KiB, all there is, and with the highest bit.
+        b"\x82\xfe\xff\xff\0\0\0\0\xc0\0",
+        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\xc0\0",
+        b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0",
+        // Not masked, reserved bits, a control frame in parts.
+        b"\x82\x02\xc0\0",
+        b"\xf2\x82\0\0\0\0\xc0\0\x09\x80\0\0\0\0",
+    ];
+    run("websocket frames", &seeds, |input| {
+        let read = || assert!(read_frames(&runtime, UPGRADE.chain(input)));
         measure(read).bytes_max
     });
 }

@@ -39,9 +39,17 @@ pub struct DeviceTls {
 
 /// What was read from the files at one time.
 pub(crate) struct Loaded {
-    pub(crate) config: Arc<ServerConfig>,
+    /// Of the listener for MQTT.
+    config: Arc<ServerConfig>,
+    /// Of the listener for MQTT over WebSocket.
+    web: Arc<ServerConfig>,
     pub(crate) trust: Arc<Trust>,
-    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Loaded {
+    pub(crate) fn config(&self, is_web: bool) -> Arc<ServerConfig> {
+        Arc::clone(if is_web { &self.web } else { &self.config })
+    }
 }
 
 /// What a look at the files has brought.
@@ -59,7 +67,8 @@ pub(crate) enum Looked {
 }
 
 impl DeviceTls {
-    /// Reads the files.
+    /// Reads the files. Of the protocols (ALPN) those of HTTP are for the listener that speaks
+    /// WebSocket alone, and the others for the one that does not.
     ///
     /// # Errors
     /// `Corrupt`, naming the file and what is wrong with it; `Internal`, when there is no
@@ -154,16 +163,22 @@ fn load(
     };
     let provider = Arc::new(default_provider());
     let Material { chain, key, anchors, revoked, .. } = material;
-    let (trust, tickets) = match kept {
-        Some(kept) => (Arc::clone(&kept.trust), Arc::clone(&kept.tickets)),
-        None => {
-            let trust = Trust::new(&anchors, revoked, &provider).map_err(|error| failed(&error))?;
-            // New ones: a ticket from before holds a chain that was checked before.
-            let tickets = TicketRotator::new(TICKET_KEY_SECONDS, new_ticket_key)
-                .map_err(|error| failed(&error))?;
-            (Arc::new(trust), Arc::new(tickets) as Arc<dyn ProducesTickets>)
-        }
-    };
+    let new_tickets = || TicketRotator::new(TICKET_KEY_SECONDS, new_ticket_key);
+    let new_tickets = || new_tickets().map_err(|error| failed(&error)).map(Arc::new);
+    let (trust, tickets, web_tickets): (_, Arc<dyn ProducesTickets>, Arc<dyn ProducesTickets>) =
+        match kept {
+            Some(kept) => (
+                Arc::clone(&kept.trust),
+                Arc::clone(&kept.config.ticketer),
+                Arc::clone(&kept.web.ticketer),
+            ),
+            None => {
+                let trust = Trust::new(&anchors, revoked, &provider);
+                let trust = Arc::new(trust.map_err(|error| failed(&error))?);
+                // New ones: a ticket from before holds a chain that was checked before.
+                (trust, new_tickets()?, new_tickets()?)
+            }
+        };
     let verifier = Believing { trust: Arc::clone(&trust), registry: Arc::clone(registry) };
     let first = chain.first().cloned();
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -175,12 +190,15 @@ fn load(
     let certificate = first.as_ref().map_or(&[][..], |certificate| certificate);
     let resolver = NotingResolver::new(Arc::clone(&config.cert_resolver), certificate);
     config.cert_resolver = Arc::new(resolver);
-    config.alpn_protocols = alpn.to_vec();
-    config.ticketer = Arc::clone(&tickets);
+    config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
-    Ok(Loaded { config: Arc::new(config), trust, tickets })
+    let mut web = config.clone();
+    web.ticketer = web_tickets;
+    (web.alpn_protocols, config.alpn_protocols) =
+        alpn.iter().cloned().partition(|name| name.starts_with(b"http"));
+    Ok(Loaded { config: Arc::new(config), web: Arc::new(web), trust })
 }
 
 /// One key of the rotation.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -215,4 +216,52 @@ async fn a_client_of_any_kind_works_over_it() {
     assert_eq!(world.records(50).await.len(), 50);
     drop(client);
     pump.await.unwrap();
+}
+
+#[tokio::test]
+async fn t03_who_asks_a_listener_for_the_protocol_of_another_is_refused() {
+    let world = World::new().await;
+    let credential = world.add_with_certificate("b-1").await;
+    let names: [(&[u8], bool, bool); 5] = [
+        (b"mqtt", true, false),
+        (b"x-amzn-mqtt-ca", true, false),
+        (b"http/1.1", false, true),
+        (b"h2", false, false),
+        (b"", true, true),
+    ];
+    for (name, is_good, is_web_good) in names {
+        let mut config = world.client_config(&credential);
+        config.alpn_protocols = if name.is_empty() { Vec::new() } else { vec![name.to_vec()] };
+        let config = Arc::new(config);
+        for (address, is_good) in [(world.tls, is_good), (world.web, is_web_good)] {
+            let socket = TcpStream::connect(address).await.unwrap();
+            let server = ServerName::try_from("localhost").unwrap();
+            let shaken = TlsConnector::from(Arc::clone(&config)).connect(server, socket).await;
+            assert_eq!(shaken.is_ok(), is_good, "{}", name.escape_ascii());
+        }
+    }
+}
+
+/// Connects with TLS, reads what the listener says of itself, and goes.
+async fn handshake(address: std::net::SocketAddr, config: &Arc<ClientConfig>) -> HandshakeKind {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, socket).await.unwrap();
+    // The tickets of TLS 1.3 come behind the handshake, before the answer to what is no MQTT.
+    stream.write_all(b"\xf0\0\r\n\r\n").await.unwrap();
+    let mut end = Vec::new();
+    drop(stream.read_to_end(&mut end).await);
+    stream.get_ref().1.handshake_kind().unwrap()
+}
+
+#[tokio::test]
+async fn t13_a_ticket_of_one_listener_is_worth_nothing_at_another() {
+    let world = World::new().await;
+    let credential = world.add_with_certificate("b-1").await;
+    for (first, other) in [(world.tls, world.web), (world.web, world.tls)] {
+        let config = Arc::new(world.client_config(&credential));
+        assert_eq!(handshake(first, &config).await, HandshakeKind::Full);
+        assert_eq!(handshake(first, &config).await, HandshakeKind::Resumed, "{first}");
+        assert_eq!(handshake(other, &config).await, HandshakeKind::Full, "{other}");
+    }
 }

@@ -130,8 +130,8 @@ impl World {
         });
         let app = Arc::new(app.await.unwrap());
         let (metrics, stop) = (prometheus::Registry::new(), CancellationToken::new());
-        let tls =
-            DeviceTls::open(&authority, &app.registry, &[b"mqtt", b"x-amzn-mqtt-ca"]).unwrap();
+        let alpn: [&[u8]; 3] = [b"mqtt", b"x-amzn-mqtt-ca", b"http/1.1"];
+        let tls = DeviceTls::open(&authority, &app.registry, &alpn).unwrap();
         let local = "127.0.0.1:0".to_owned();
         let gateway = Gateway::bind(GatewayParts {
             settings: Settings {
