@@ -177,7 +177,7 @@ impl App {
         )
         .await?;
         Ok(Self {
-            ingest: Ingest::new(Arc::clone(&log), Arc::clone(&clock), Arc::clone(&door)),
+            ingest: Ingest::new(&ports, Arc::clone(&door), Arc::clone(&schemas)),
             publish: Publish::new(&ports, projector.watch()),
             consumers,
             presence: Presence::new(&ports, projector.watch()),

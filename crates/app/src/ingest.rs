@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use axle_domain::port::{Clock, EventLog};
-use axle_domain::{Envelope, Error, Kind, Message, Offset, Source, Topic, TrafficClass, Turned};
+use axle_domain::{
+    Envelope, Error, Kind, Message, Offset, Schemas, Source, Topic, TrafficClass, Turned,
+};
 
+use crate::answer::Answers;
+use crate::app::Ports;
 use crate::metrics::DoorMetrics;
 use crate::publisher::Publisher;
 
@@ -29,15 +33,19 @@ pub struct Ingest {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     metrics: Arc<DoorMetrics>,
+    answers: Arc<Answers>,
 }
 
 impl Ingest {
-    pub(crate) fn new(
-        log: Arc<dyn EventLog>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<DoorMetrics>,
-    ) -> Self {
-        Self { log, clock, metrics }
+    pub(crate) fn new(ports: &Ports, metrics: Arc<DoorMetrics>, schemas: Arc<Schemas>) -> Self {
+        let answers = Answers::new(ports, schemas);
+        Self { log: Arc::clone(&ports.log), clock: Arc::clone(&ports.clock), metrics, answers }
+    }
+
+    /// What takes answers to commands ahead of all else in the log.
+    #[must_use]
+    pub fn answers(&self) -> Arc<Answers> {
+        Arc::clone(&self.answers)
     }
 
     /// Appends a device's publish to the log. It is not safe yet: acknowledge after
@@ -53,13 +61,14 @@ impl Ingest {
             return Err(Error::new(Kind::Denied, "topic.denied", publisher.denial()));
         }
         let topic = publisher.own_topic(content.topic);
+        let is_reply = Topic::is_reply(&topic);
         let class = match content.envelope.qos {
-            _ if Topic::is_reply(&topic) => TrafficClass::Control,
+            _ if is_reply => TrafficClass::Control,
             0 => TrafficClass::BestEffort,
             _ => TrafficClass::Acknowledged,
         };
-        class.admit(self.log.waiting_bytes())?;
-        self.log.append(&Message {
+        class.admit(self.log.waiting_bytes(), || self.log.waiting_age())?;
+        let offset = self.log.append(&Message {
             source: Source::Mqtt,
             device: publisher.speaks_for(&topic),
             topic: &topic,
@@ -71,7 +80,11 @@ impl Ingest {
             replayed_at: None,
             origin: content.origin,
             envelope: content.envelope,
-        })
+        })?;
+        if is_reply {
+            self.answers.note(offset);
+        }
+        Ok(offset)
     }
 
     /// Counts publishes that were refused: by [`Ingest::publish`] as `Denied`, or by the gateway

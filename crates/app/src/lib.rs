@@ -6,6 +6,7 @@
 //! Reading order: [`Ingest`] (a message to safety), [`Projector`] (from the log to where it is
 //! shown), [`decode`] (what it means), [`Commands`] and [`Dispatch`] (the way down).
 
+mod answer;
 mod app;
 mod application;
 mod command;
@@ -44,6 +45,7 @@ mod upload;
 mod user;
 mod vitals;
 
+pub use answer::Answers;
 pub use app::{App, Ports, Positions};
 pub use application::{Applications, NewApplication};
 pub use command::{Commands, NewCommand};

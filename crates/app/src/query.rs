@@ -101,7 +101,8 @@ impl Queries {
 
     /// Questions are the first to be turned away when the log cannot follow.
     fn give_way(&self) -> Result<(), Error> {
-        let admitted = TrafficClass::Question.admit(self.log.waiting_bytes());
+        let (bytes, age) = (self.log.waiting_bytes(), || self.log.waiting_age());
+        let admitted = TrafficClass::Question.admit(bytes, age);
         admitted.map_err(|error| error.with_retry_after(RETRY_AFTER))
     }
 

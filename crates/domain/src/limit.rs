@@ -113,6 +113,10 @@ pub const COMMAND_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 pub const COMMAND_RESULT_BYTES_MAX: usize = 64 * 1024;
 /// Longest deadline of a command.
 pub const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Answers that are taken ahead of the projection; it takes those beyond.
+pub const ANSWERS_WAITING_MAX: usize = 4096;
+/// Of these, answers that are taken in one transaction.
+pub const ANSWERS_PER_COMMIT_MAX: usize = 256;
 /// Commands of one device that are not finished.
 pub const COMMANDS_OPEN_PER_DEVICE_MAX: usize = 100;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_domain::port::{EventLog, LogBounds, LogFigures, Record};
@@ -101,7 +102,7 @@ impl EventLog for EmbeddedLog {
         }
         let offset = pending.push(message, &shared.settings)?;
         shared.appended.store(pending.next, Ordering::Release);
-        shared.waiting.store(pending.waiting(), Ordering::Relaxed);
+        shared.note_waiting(&pending);
         let is_idle = std::mem::take(&mut pending.is_idle);
         drop(pending);
         if is_idle {
@@ -116,6 +117,10 @@ impl EventLog for EmbeddedLog {
 
     fn waiting_bytes(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    fn waiting_age(&self) -> Duration {
+        self.shared.waiting_age()
     }
 
     async fn room(&self) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axle_domain::port::{EventLog, LogBounds, LogFigures, Record};
@@ -31,6 +32,8 @@ struct Records {
     first: u64,
     bytes: usize,
     waiting: usize,
+    /// How long what waits is said to have waited.
+    age: Duration,
     is_held: bool,
     is_closed: bool,
 }
@@ -51,6 +54,12 @@ impl MemoryLog {
     /// From now on nothing becomes durable by itself.
     pub fn hold(&self) {
         self.lock().is_held = true;
+    }
+
+    /// Nothing becomes durable by itself, and what waits is said to have waited so long.
+    pub fn stall(&self, age: Duration) {
+        let mut records = self.lock();
+        (records.is_held, records.age) = (true, age);
     }
 
     /// Makes durable what was appended so far.
@@ -112,6 +121,11 @@ impl EventLog for MemoryLog {
 
     fn waiting_bytes(&self) -> usize {
         self.lock().waiting
+    }
+
+    fn waiting_age(&self) -> Duration {
+        let records = self.lock();
+        if records.waiting == 0 { Duration::ZERO } else { records.age }
     }
 
     async fn room(&self) {

@@ -1,6 +1,7 @@
 //! What was appended and is not durable yet: one buffer per segment that it goes to.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use axle_domain::{Error, Kind, Message, Offset, limit};
 use bytes::BytesMut;
@@ -39,6 +40,8 @@ pub(crate) struct Pending {
     pieces: VecDeque<Piece>,
     /// Bytes that were appended and are not durable.
     pub(crate) waiting: usize,
+    /// When the first of the pieces here was begun, and the first of those that are written now.
+    begun: [Option<Instant>; 2],
     /// Offset of the next record.
     pub(crate) next: u64,
     header: Header,
@@ -60,6 +63,7 @@ impl Pending {
         Self {
             pieces: VecDeque::new(),
             waiting: 0,
+            begun: [None, None],
             next,
             header,
             position,
@@ -100,6 +104,7 @@ impl Pending {
             Some(piece) => piece,
             None => {
                 let buffer = self.spare.take().unwrap_or_default();
+                self.begun[0].get_or_insert_with(Instant::now);
                 let received = (at, at);
                 let marks = Vec::new();
                 let base = offset;
@@ -133,6 +138,8 @@ impl Pending {
 
     /// Takes everything for one commit.
     pub(crate) fn take(&mut self) -> VecDeque<Piece> {
+        let [here, writing] = &mut self.begun;
+        *writing = here.take();
         std::mem::take(&mut self.pieces)
     }
 
@@ -140,6 +147,10 @@ impl Pending {
     pub(crate) fn finish(&mut self, bytes: usize, spare: Option<BytesMut>) {
         self.waiting = self.waiting.saturating_sub(bytes);
         self.is_full = false;
+        if self.waiting == 0 || !self.pieces.is_empty() {
+            // Of a commit of several pieces the rest is younger.
+            self.begun[1] = None;
+        }
         if let Some(mut spare) = spare {
             spare.clear();
             self.spare = Some(spare);
@@ -149,6 +160,12 @@ impl Pending {
     /// Bytes that wait for a sync.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Since when the oldest of them wait.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        let [here, writing] = self.begun;
+        writing.or(here)
     }
 
     /// Whether an append of any size has a chance.

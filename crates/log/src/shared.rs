@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axle_domain::LatencyHistogram;
 use tokio::sync::Notify;
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) appended: AtomicU64,
     /// Bytes that wait for a sync, as [`Pending`] has them.
     pub(crate) waiting: AtomicUsize,
+    /// Since when the oldest of them waits, microseconds after `opened`; 0 where none does.
+    waiting_since: AtomicU64,
+    opened: Instant,
     /// Rung when there is room again.
     pub(crate) room: Notify,
     /// Rung when the writer has ended.
@@ -53,6 +57,8 @@ impl Shared {
             waiters: Waiters::new(pending.next),
             appended: AtomicU64::new(pending.next),
             waiting: AtomicUsize::new(0),
+            waiting_since: AtomicU64::new(0),
+            opened: Instant::now(),
             room: Notify::new(),
             ended: Notify::new(),
             segments: RwLock::new(segments.into()),
@@ -63,6 +69,24 @@ impl Shared {
             newest: AtomicI64::new(0),
             pending: Mutex::new(pending),
             settings,
+        }
+    }
+
+    /// Notes what waits now. Called with the queue locked, after every change of it.
+    pub(crate) fn note_waiting(&self, pending: &Pending) {
+        self.waiting.store(pending.waiting(), Ordering::Relaxed);
+        let since = pending.waiting_since().map_or(0, |since| {
+            let micros = since.saturating_duration_since(self.opened).as_micros();
+            u64::try_from(micros).unwrap_or(u64::MAX).max(1)
+        });
+        self.waiting_since.store(since, Ordering::Relaxed);
+    }
+
+    /// How long the oldest record waits that is not durable.
+    pub(crate) fn waiting_age(&self) -> Duration {
+        match self.waiting_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.opened.elapsed().saturating_sub(Duration::from_micros(since)),
         }
     }
 

@@ -155,7 +155,7 @@ impl Writer {
         let has_room = {
             let mut pending = shared.pending();
             pending.finish(bytes, spare);
-            shared.waiting.store(pending.waiting(), Ordering::Relaxed);
+            shared.note_waiting(&pending);
             pending.has_room()
         };
         if has_room {

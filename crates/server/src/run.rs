@@ -63,11 +63,12 @@ impl Server {
         let (stop_projector, stop) = watch::channel(false);
         let projector_ended = Arc::new(tokio::sync::Notify::new());
         let projector = follow(&assembly.app, stop, Arc::clone(&projector_ended))?;
-        let housekeeping = tokio::spawn(keep_house(
-            Arc::clone(&assembly.app),
-            config.log.hold_limits(),
-            listeners.clone(),
-        ));
+        let (answers, stopped) = (assembly.app.ingest.answers(), listeners.clone());
+        let house =
+            keep_house(Arc::clone(&assembly.app), config.log.hold_limits(), listeners.clone());
+        let housekeeping = tokio::spawn(async move {
+            tokio::join!(house, answers.run(stopped.cancelled()));
+        });
 
         let gateway = Gateway::bind(GatewayParts {
             settings: config.mqtt.settings(&config.device_https),

@@ -41,6 +41,13 @@ impl CommandStore for SqliteState {
         .await
     }
 
+    async fn answer(&self, replies: Vec<Reply>) -> Result<(), Error> {
+        self.write(move |writing| {
+            replies.iter().try_for_each(|reply| answer(writing.connection, reply))
+        })
+        .await
+    }
+
     async fn open_commands(&self, device: &DeviceId) -> Result<Vec<Command>, Error> {
         let device = device.clone();
         self.read(move |connection| {

@@ -20,7 +20,8 @@ use axle_domain::port::{
 use axle_domain::{
     Application, ApplicationName, Certificate, Command, CommandId, Device, DeviceId, DeviceStatus,
     Error, FieldKey, Fingerprint, Kind, LatestValue, Offset, QuarantineCount, QuarantineFilter,
-    QuarantineId, QuarantineItem, QuarantineState, Timestamp, Token, TokenHash, Transition, limit,
+    QuarantineId, QuarantineItem, QuarantineState, Reply, Timestamp, Token, TokenHash, Transition,
+    limit,
 };
 
 /// All state ports over maps in memory.
@@ -218,6 +219,16 @@ impl CommandStore for MemoryState {
             }
             None => Err(Error::not_found("command.not_found", format!("command `{id}` not found"))),
         }
+    }
+
+    async fn answer(&self, replies: Vec<Reply>) -> Result<(), Error> {
+        let mut contents = self.contents();
+        for reply in replies {
+            if let Some(command) = contents.commands.iter_mut().find(|c| c.id == reply.command) {
+                command.answer(&reply);
+            }
+        }
+        Ok(())
     }
 
     async fn open_commands(&self, device: &DeviceId) -> Result<Vec<Command>, Error> {

@@ -69,6 +69,31 @@ async fn a_command_waits_for_its_device_and_brings_the_answer_back() {
 }
 
 #[tokio::test]
+async fn an_answer_does_not_wait_for_what_stands_before_it_in_the_log() {
+    let world = World::new().await;
+    let id = device("b-1");
+    let command = world.app.commands.create(&id, unlock()).await.unwrap();
+    world.stop_projecting();
+    let before = world.app.positions().state;
+    world.publish("b-1", "v1/d/b-1/t/ride", r#"{"speed_kmh":1}"#);
+    let reply = format!("v1/d/b-1/c/{}/r", command.id);
+    world.publish("b-1", &reply, "nonsense");
+    world.publish("b-1", &reply, r#"{"status":"running"}"#);
+    world.publish("b-1", &reply, r#"{"status":"succeeded"}"#);
+    let answers = world.app.ingest.answers();
+    let done = tokio::select! {
+        () = answers.run(std::future::pending()) => panic!("it ends when told to"),
+        done = until(&world, &command, CommandStatus::Succeeded) => done,
+    };
+    assert_eq!(steps(&done), ["accepted", "waiting", "sent", "waiting", "running", "succeeded"]);
+    assert_eq!(world.app.positions().state, before, "nothing else is shown yet");
+    // The projection brings the same answers again.
+    let world = World::start(world.crash()).await;
+    world.settle().await;
+    assert_eq!(world.app.commands.get(&command.id).await.unwrap().history, done.history);
+}
+
+#[tokio::test]
 async fn a_connection_that_ends_before_the_puback_sends_it_back_to_waiting() {
     let world = World::new().await;
     let id = device("b-1");

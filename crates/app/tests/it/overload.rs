@@ -42,6 +42,20 @@ async fn taken(world: &World) -> Vec<&'static str> {
 }
 
 #[tokio::test]
+async fn a_disk_that_stands_still_shows_in_the_age_of_what_waits() {
+    let world = World::new().await;
+    let all = ["question", "qos 0", "qos 1", "answer"];
+    for (seconds, gone) in [(1, 0), (2, 1), (3, 2), (60, 2)] {
+        world.ground.log.stall(std::time::Duration::from_millis(seconds * 1000));
+        publish(&world, "v1/d/b-1/t/ride", 1, b"{}").unwrap();
+        assert_eq!(taken(&world).await, all[gone..], "{seconds} s");
+        world.ground.log.commit();
+        assert_eq!(taken(&world).await, all[..], "nothing waits any more");
+        world.ground.log.commit();
+    }
+}
+
+#[tokio::test]
 async fn each_class_gives_way_before_the_next_and_control_never() {
     let world = World::new().await;
     world.ground.log.hold();

@@ -169,6 +169,11 @@ impl World {
         self.ground
     }
 
+    /// Lets nothing more of the log be shown.
+    pub(crate) fn stop_projecting(&self) {
+        self.projector.abort();
+    }
+
     pub(crate) async fn stop(self) -> Ground {
         self.stop.send_replace(true);
         self.projector.await.unwrap();

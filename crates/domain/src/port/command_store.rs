@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Command, CommandId, DeviceId, Error, Timestamp, Transition};
+use crate::{Command, CommandId, DeviceId, Error, Reply, Timestamp, Transition};
 
 /// Where commands wait and where their history stays.
 ///
@@ -10,6 +10,9 @@ use crate::{Command, CommandId, DeviceId, Error, Timestamp, Transition};
 /// 2. `advance` reads, asks [`Command::advance`] and writes in one transaction, so that two steps
 ///    at once never both win.
 /// 3. A device's commands are listed in the order in which they were created.
+/// 4. `answer` takes each reply through [`Command::answer`], all in one transaction. One for an
+///    unknown command changes nothing, nor does one that was taken before: the projection brings
+///    them again.
 #[async_trait]
 pub trait CommandStore: Send + Sync {
     /// Keeps a new command.
@@ -27,6 +30,9 @@ pub trait CommandStore: Send + Sync {
     /// # Errors
     /// `NotFound`.
     async fn advance(&self, id: &CommandId, step: Transition) -> Result<(Command, bool), Error>;
+
+    /// Takes devices' answers.
+    async fn answer(&self, replies: Vec<Reply>) -> Result<(), Error>;
 
     /// The commands of a device that are not finished.
     async fn open_commands(&self, device: &DeviceId) -> Result<Vec<Command>, Error>;

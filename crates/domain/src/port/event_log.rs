@@ -1,5 +1,7 @@
 //! The log: every message, in one order, for as long as it is kept.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -129,6 +131,10 @@ pub trait EventLog: Send + Sync {
 
     /// Bytes that wait for a sync now: 0 when everything is durable. Cheap.
     fn waiting_bytes(&self) -> usize;
+
+    /// How long the oldest record has waited that is not durable, to within a commit; zero where
+    /// none waits. Cheap.
+    fn waiting_age(&self) -> Duration;
 
     /// Waits until an append has a chance again.
     async fn room(&self);

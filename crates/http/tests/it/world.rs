@@ -140,6 +140,10 @@ impl EventLog for KeepingLog {
         self.0.waiting_bytes()
     }
 
+    fn waiting_age(&self) -> Duration {
+        self.0.waiting_age()
+    }
+
     async fn room(&self) {
         self.0.room().await;
     }

@@ -83,7 +83,7 @@ fn publish(number: u64, begin: u64) -> Vec<u8> {
     packet(0x32, &body)
 }
 
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let (mut packet, mut length) = (vec![first], body.len());
     while length >= 128 {
         packet.push(u8::try_from(length % 128).unwrap() | 0x80);
@@ -126,7 +126,7 @@ impl Input {
 }
 
 /// The records of a stopped server's log, as `axle log dump` prints them.
-fn dump(data: &Path) -> Vec<Value> {
+pub(crate) fn dump(data: &Path) -> Vec<Value> {
     let mut command = axle();
     command.args(["log", "dump", "--json", "--data-dir"]).arg(data);
     let output = command.output().unwrap();

@@ -17,5 +17,6 @@ mod kill_harness;
 mod law;
 mod lifecycle;
 mod path;
+mod promises;
 mod reference;
 mod server;

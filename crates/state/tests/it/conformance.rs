@@ -217,6 +217,12 @@ mod command_store {
     }
 
     #[tokio::test]
+    async fn answers_are_taken_once_and_those_to_nobody_change_nothing() {
+        let folder = Folder::new();
+        suite::answers_are_taken_once_and_those_to_nobody_change_nothing(&folder.state()).await;
+    }
+
+    #[tokio::test]
     async fn commands_are_listed_in_the_order_of_creation() {
         let folder = Folder::new();
         suite::commands_are_listed_in_the_order_of_creation(&folder.state()).await;

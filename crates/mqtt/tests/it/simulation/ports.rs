@@ -154,6 +154,11 @@ impl EventLog for SimLog {
         self.inner.waiting_bytes()
     }
 
+    fn waiting_age(&self) -> Duration {
+        // As the clock of the simulation has it: nothing waits for long.
+        Duration::ZERO
+    }
+
     fn release(&self, before: Offset) {
         let too_far = if self.has(Planted::ReleaseTooFar) { 8 } else { 0 };
         self.inner.release(Offset(before.0 + too_far));

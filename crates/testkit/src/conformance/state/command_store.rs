@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use axle_domain::CommandStatus::{
-    Accepted, Canceled, Delivered, Expired, Sent, Succeeded, Waiting,
+    Accepted, Canceled, Delivered, Expired, Failed, Running, Sent, Succeeded, Waiting,
 };
-use axle_domain::{Command, Kind, limit};
+use axle_domain::{Command, Kind, Offset, Reply, limit};
 
 use super::{Place, State, assert_refused, at, command, device_id, step};
 
@@ -82,6 +82,35 @@ pub async fn two_steps_at_once_never_both_win(state: &dyn State) {
     let won = together(steps).await.into_iter().filter(|outcome| outcome.as_ref().unwrap().1);
     assert_eq!(won.count(), 1);
     assert_eq!(state.find_command(&id).await.unwrap().unwrap().history.len(), 2);
+}
+
+/// Clause 4: an answer goes through the law of the command, and is taken once.
+pub async fn answers_are_taken_once_and_those_to_nobody_change_nothing(state: &dyn State) {
+    let mut expected = command("k-1", "b-1");
+    state.create_command(expected.clone()).await.unwrap();
+    state.advance(&expected.id, step(Sent, 1)).await.unwrap();
+    assert!(expected.advance(step(Sent, 1)));
+    let reply = |id: &str, device: &str, status| Reply {
+        command: command(id, device).id,
+        device: device_id(device),
+        status,
+        reason: None,
+        result: Some("{\"ok\":true}".to_owned()),
+        received_at: at(5),
+        offset: Offset(7),
+    };
+    let replies = [
+        reply("k-2", "b-1", Succeeded),
+        reply("k-1", "b-2", Failed),
+        reply("k-1", "b-1", Running),
+        reply("k-1", "b-1", Succeeded),
+    ];
+    assert!(expected.answer(&replies[2]) && expected.answer(&replies[3]));
+    for _again in 0..2 {
+        state.answer(replies.to_vec()).await.unwrap();
+        assert_eq!(state.find_command(&expected.id).await.unwrap(), Some(expected.clone()));
+    }
+    assert_eq!(state.open_commands(&device_id("b-1")).await.unwrap(), []);
 }
 
 /// Clause 3, and what is open.
