@@ -471,7 +471,7 @@ mod tests {
     fn an_idle_connection_is_small() {
         let plain = size_of_future(&Connection::<TcpStream>::run);
         let tls = size_of_future(&Connection::<TlsSocket<TcpStream>>::run);
-        assert!(plain <= 424, "{plain} bytes");
+        assert!(plain <= 392, "{plain} bytes");
         assert!(tls <= plain + size_of::<TlsSocket<TcpStream>>(), "{tls} bytes");
         let shown = size_of::<crate::link::Link>() + size_of::<crate::inbox::Inbox>();
         assert!(shown <= 384, "{shown} bytes");

@@ -150,7 +150,8 @@ pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) link: Arc<Link>,
     place: Option<Place>,
-    publisher: Publisher,
+    /// In a box: with it the task of a connection would not fit into 512 bytes.
+    publisher: Box<Publisher>,
     /// Publishes that are not durable yet, and refusals that wait for their turn among them.
     pending: VecDeque<Pending>,
     /// Publishes at QoS 1 and refusals among them.
@@ -245,7 +246,7 @@ impl Session {
             shared: Arc::clone(&of.place.shared),
             link: Arc::clone(&of.place.link),
             place: Some(of.place),
-            publisher: of.publisher,
+            publisher: Box::new(of.publisher),
             pending: VecDeque::new(),
             unacknowledged: 0,
             received: Received::default(),
