@@ -11,6 +11,7 @@
 mod agent;
 mod cli;
 mod config;
+mod damage;
 mod device;
 mod import;
 mod kill_harness;
