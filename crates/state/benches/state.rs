@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axle_domain::port::{CommandStore, DeviceRegistry, Projected, ReportedState};
-use axle_domain::{FieldKey, LatestValue, Offset, OwnedValue};
+use axle_domain::{
+    FieldKey, LatestValue, Offset, OwnedValue, QuarantineId, QuarantineItem, QuarantineState,
+};
 use axle_state::SqliteState;
 use axle_testkit::conformance::state::{at, command, device, device_id};
 
@@ -164,9 +166,48 @@ async fn registry(folder: &Path) {
     }
 }
 
+/// A state of half a GiB: what a change waits for while SQLite's log is folded into the file, and
+/// how long a start takes that compares every page with its checksum.
+async fn large(folder: &Path) {
+    let path = folder.join("large.db");
+    let state = SqliteState::open(&path).unwrap();
+    let mut walls = Vec::new();
+    for number in 0..4096 {
+        let item = QuarantineItem {
+            id: QuarantineId { offset: Offset(number), index: 0 },
+            device: String::new(),
+            topic: String::new(),
+            stream: String::new(),
+            content_type: String::new(),
+            code: String::new(),
+            detail: String::new(),
+            payload: vec![7; 128 << 10],
+            received_at: at(1),
+            sent_at: None,
+            state: QuarantineState::Waiting,
+        };
+        let through = Offset(number + 1);
+        let stretch = Projected { through, quarantined: vec![item], ..Projected::default() };
+        let wall = Instant::now();
+        state.commit(stretch).await.unwrap();
+        walls.push(wall.elapsed());
+    }
+    walls.sort();
+    let (p50, p99) = (walls.get(2048).unwrap(), walls.get(4055).unwrap());
+    let max = walls.last().unwrap();
+    println!("large: commits of 128 KiB wall p50 {p50:?} p99 {p99:?} max {max:?}");
+    drop(state);
+    let (wall, used) = (Instant::now(), cpu());
+    drop(SqliteState::open(&path).unwrap());
+    let megabytes = std::fs::metadata(&path).unwrap().len() / 1_000_000;
+    println!("  open of {megabytes} MB: {:?}, CPU {:?}", wall.elapsed(), cpu() - used);
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[tokio::main]
 async fn main() {
     let folder = tempfile::tempdir().unwrap();
+    large(folder.path()).await;
     for fleet in [10_000, 100_000] {
         latest(folder.path(), fleet).await;
     }

@@ -39,7 +39,7 @@ fn a_server_does_not_start_on_a_wrong_bit_of_its_state_or_of_the_states_log() {
     let path = folder.path().join("data/state.db");
     let whole = spoil(&path);
     for said in refused(folder.path()) {
-        assert!(said.contains("(of `device`) is not what was written there"), "{said}");
+        assert!(said.contains("is not what was written there"), "{said}");
     }
     fs::write(&path, whole).unwrap();
 

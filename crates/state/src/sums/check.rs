@@ -93,8 +93,7 @@ impl Look {
 pub(crate) fn approve(path: &Path, file: &File) -> Result<Option<Sums>, Error> {
     let look = look(path, file, None)?;
     if !look.is_clean() {
-        let findings = look.findings(path);
-        return Err(damaged(path, &findings));
+        return Err(damaged(path, &look));
     }
     if look.unfinished > 0 {
         tracing::info!(
@@ -117,13 +116,18 @@ pub(crate) fn approve(path: &Path, file: &File) -> Result<Option<Sums>, Error> {
     }
 }
 
-fn damaged(path: &Path, findings: &[String]) -> Error {
+fn damaged(path: &Path, look: &Look) -> Error {
+    let otherwise = if look.wal.is_some() {
+        "Where there is none: `sqlite3 state.db 'PRAGMA wal_checkpoint'` keeps what lies before the \
+         damage, and gives up the rest; then"
+    } else {
+        "If something else than axle has replaced or changed it on purpose,"
+    };
     let message = format!(
-        "the state {} is damaged: {}; keep a copy of it, and restore a backup. If something else \
-         than axle has replaced or changed it on purpose, remove {}: its pages are then taken as \
-         they are",
+        "the state {} is damaged: {}; keep a copy of it, and restore a backup. {otherwise} remove \
+         {}: its pages are then taken as they are",
         path.display(),
-        findings.join("; "),
+        look.findings(path).join("; "),
         path_of(path).display()
     );
     Error::new(Kind::Corrupt, "state.corrupt", message)

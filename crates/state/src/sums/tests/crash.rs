@@ -167,8 +167,16 @@ impl Run {
     }
 }
 
+/// Few runs always; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let wanted = ProptestConfig::default();
+    let is_told = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if is_told { wanted.cases } else { 24 };
+    ProptestConfig { cases, failure_persistence: None, ..wanted }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn prop_no_crash_is_damage_and_every_flipped_bit_is(
