@@ -1,5 +1,7 @@
 //! Takes an app's batch to safety, once, and answers with a verdict for each record.
 
+#[cfg(test)]
+mod mutation;
 mod verdict;
 
 use std::collections::HashMap;

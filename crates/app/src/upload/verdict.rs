@@ -1,9 +1,10 @@
 //! What became of each record of an upload.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use axle_domain::{Row, Value};
-use serde_json::json;
+use axle_domain::{Row, Value, limit};
+use serde::Serialize;
 
 use crate::decode::{Decoded, SetAside};
 
@@ -13,15 +14,39 @@ use crate::decode::{Decoded, SetAside};
 pub(crate) struct Verdicts {
     stored: usize,
     seen: HashSet<Vec<u8>>,
-    /// Records that were not stored: index, verdict, code, detail.
-    records: Vec<serde_json::Value>,
+    /// Records that were not stored.
+    records: Vec<NotStored>,
     quarantined: usize,
     duplicate: usize,
     /// The fault, where the body as a whole could not be understood.
     pub(crate) whole: Option<(&'static str, String)>,
 }
 
+/// Why a record was not stored.
+#[derive(Serialize)]
+struct NotStored {
+    code: &'static str,
+    detail: Cow<'static, str>,
+    index: u64,
+    verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    duplicate: usize,
+    quarantined: usize,
+    records: &'a [NotStored],
+    stored: usize,
+    upload: &'a str,
+}
+
 impl Verdicts {
+    /// Whether there are more records than an upload may have: then they are counted alone, or a
+    /// small body of many records would buy much memory before it is refused.
+    fn is_over(&self) -> bool {
+        self.len() >= limit::UPLOAD_RECORDS_MAX
+    }
+
     pub(crate) fn take(&mut self, decoded: &Decoded<'_>) {
         match decoded {
             Decoded::Row(row) => self.row(row),
@@ -36,17 +61,17 @@ impl Verdicts {
 
     fn row(&mut self, row: &Row<'_>) {
         let index = self.len();
-        if self.seen.insert(identity(row)) {
+        if self.is_over() || self.seen.insert(identity(row)) {
             self.stored += 1;
             return;
         }
         self.duplicate += 1;
-        self.records.push(json!({
-            "index": index,
-            "verdict": "duplicate",
-            "code": "record.duplicate",
-            "detail": "the same row stands earlier in this upload",
-        }));
+        self.records.push(NotStored {
+            code: "record.duplicate",
+            detail: Cow::Borrowed("the same row stands earlier in this upload"),
+            index: index as u64,
+            verdict: "duplicate",
+        });
     }
 
     fn set_aside(&mut self, aside: &SetAside<'_>) {
@@ -59,24 +84,28 @@ impl Verdicts {
             return;
         }
         self.quarantined += 1;
-        self.records.push(json!({
-            "index": aside.index,
-            "verdict": "quarantined",
-            "code": aside.code,
-            "detail": aside.detail,
-        }));
+        if self.len() > limit::UPLOAD_RECORDS_MAX {
+            return;
+        }
+        self.records.push(NotStored {
+            code: aside.code,
+            detail: Cow::Owned(aside.detail.clone()),
+            index: u64::from(aside.index),
+            verdict: "quarantined",
+        });
     }
 
     /// The answer's body.
     pub(crate) fn answer(self, upload: &str) -> String {
-        json!({
-            "upload": upload,
-            "stored": self.stored,
-            "duplicate": self.duplicate,
-            "quarantined": self.quarantined,
-            "records": self.records,
-        })
-        .to_string()
+        let answer = Answer {
+            duplicate: self.duplicate,
+            quarantined: self.quarantined,
+            records: &self.records,
+            stored: self.stored,
+            upload,
+        };
+        // Numbers and texts alone: this cannot fail.
+        serde_json::to_string(&answer).unwrap_or_default()
     }
 }
 
