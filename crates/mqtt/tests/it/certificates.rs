@@ -179,6 +179,37 @@ async fn certificates_that_prove_nothing_end_in_the_handshake() {
 }
 
 #[tokio::test]
+async fn t06_what_is_dear_to_check_is_refused_by_its_size() {
+    let world = World::new().await;
+    let good = world.add_with_certificate("b-1").await;
+    let ca_key = std::fs::read_to_string(world.data_dir().join("ca.key")).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_der(&world.authority.root(), KeyPair::from_pem(&ca_key).unwrap())
+            .unwrap();
+    // Names beside its own, of 30 bytes each, and certificates behind it: 16 KiB and four in all.
+    for (names, behind, is_let_in) in
+        [(0, 3, true), (400, 0, true), (400, 3, true), (600, 0, false), (0, 4, false)]
+    {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "b-1");
+        params.subject_alt_names = vec![SanType::URI("axle:device:b-1".try_into().unwrap())];
+        let more = (0..names).map(|it| format!("name-{it:06}.bikes.example.com").try_into());
+        params.subject_alt_names.extend(more.map(|it| SanType::DnsName(it.unwrap())));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend((0..behind).map(|_| world.authority.root()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = Arc::new(world.client_config(&Credential { chain, key }));
+        let seen = try_connect(&world, &config, "b-1").await;
+        assert_eq!(seen, is_let_in.then_some(0), "{names} names, {behind} behind");
+    }
+    let config = Arc::new(world.client_config(&good));
+    assert_eq!(try_connect(&world, &config, "b-1").await, Some(0), "others are not disturbed");
+}
+
+#[tokio::test]
 async fn a_client_without_a_certificate_reaches_no_mqtt() {
     let world = World::new().await;
     let mut roots = rustls::RootCertStore::empty();
