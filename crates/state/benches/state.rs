@@ -31,7 +31,7 @@ const FIELDS: [&str; 10] = [
     "status.firmware",
 ];
 
-/// CPU time of all threads of this process.
+/// CPU time of the threads that this process has now: one that ends takes its time with it.
 fn cpu() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let nanos = tasks.filter_map(|task| {
@@ -85,7 +85,7 @@ async fn latest(folder: &Path, fleet: u64) {
         let (wall, used) = (Instant::now(), cpu());
         state.commit(projected).await.unwrap();
         walls.push(wall.elapsed());
-        cpus.push(cpu() - used);
+        cpus.push(cpu().saturating_sub(used));
     }
     let total: Duration = cpus.iter().sum();
     walls.sort();
@@ -107,7 +107,7 @@ async fn latest(folder: &Path, fleet: u64) {
     println!(
         "  latest() of one device: wall {:?}, CPU {:?}",
         wall.elapsed() / 2000,
-        (cpu() - used) / 2000
+        cpu().saturating_sub(used) / 2000
     );
 }
 
@@ -138,7 +138,7 @@ async fn commands(folder: &Path, crowd: usize) {
     println!(
         "commands, {crowd} callers at once: {:.0}/s, CPU {:?} each, p99 {:?} max {:?}",
         done as f64 / seconds,
-        (cpu() - used) / u32::try_from(done).unwrap(),
+        cpu().saturating_sub(used) / u32::try_from(done).unwrap(),
         walls.get(done * 99 / 100).unwrap(),
         walls.last().unwrap(),
     );
@@ -200,7 +200,11 @@ async fn large(folder: &Path) {
     let (wall, used) = (Instant::now(), cpu());
     drop(SqliteState::open(&path).unwrap());
     let megabytes = std::fs::metadata(&path).unwrap().len() / 1_000_000;
-    println!("  open of {megabytes} MB: {:?}, CPU {:?}", wall.elapsed(), cpu() - used);
+    println!(
+        "  open of {megabytes} MB: {:?}, CPU {:?}",
+        wall.elapsed(),
+        cpu().saturating_sub(used)
+    );
     std::fs::remove_file(&path).unwrap();
 }
 
