@@ -49,6 +49,7 @@ def full_log(bench):
         bench.found({"unexpected": not bench.await_ack(ledger)}, "no acknowledgement")
         end()
         bench.done += 1
+    server.settle(FILL_S_MAX)
     bench.check(server, ledger)
     bench.found({"unexpected": server.stop() != 0}, "the last stop")
 

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use axle_domain::{Error, Kind, Offset, limit};
+use axle_domain::{Error, Kind, Offset};
 use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFile, read_full, write_all};
@@ -21,6 +21,8 @@ use crate::writer::{self, DOUBT_NAME};
 
 const LOCK_NAME: &str = "lock";
 const BLOCK_BYTES: usize = 1024 * 1024;
+/// What is written again at every start.
+const WRITTEN_AGAIN_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What opening a log has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,9 +185,10 @@ fn oldest(found: &Found) -> Result<Option<i64>, Error> {
 /// many records had begun in what was cleared.
 fn settle(last: &Found, seen: &Walked, was_in_doubt: bool) -> std::io::Result<u64> {
     let file = &*last.file;
-    // Of what was not synced there is one commit at most; where the process has ended before it
-    // could write down that it is in doubt, that must do.
-    let unsynced = seen.end.saturating_sub(limit::COMMIT_BUFFER_BYTES_MAX as u64);
+    // The process may have ended before it could write down that it is in doubt: the end, which
+    // one commit hardly exceeds, is written again in any case. All that one may have (64 MiB)
+    // would make every start wait for the disk.
+    let unsynced = seen.end.saturating_sub(WRITTEN_AGAIN_BYTES);
     let first = HEADER_BYTES as u64;
     write_again(file, if was_in_doubt { first } else { first.max(unsynced) }, seen.end)?;
     let mut torn_records = 0;
