@@ -40,8 +40,10 @@ class Source:
 class Ledger:
     """Outlives every server process. `drive` it against one after another, then `check`."""
 
-    def __init__(self, seed, folder, devices=3, apps=1, pad=0, pace=0.004):
+    def __init__(self, seed, folder, devices=3, apps=1, pad=0, pace=0.004,
+                 keep_alive=300):
         self.seed, self.keys, self.pad, self.pace = seed, folder / "keys", pad, pace
+        self.keep_alive = keep_alive
         self.devices = [Source(f"d-{number}") for number in range(devices)]
         self.apps = [Source(f"a-{number}") for number in range(apps)]
         self.began_ms = int(time.time() * 1000) - 6 * 3600 * 1000
@@ -91,7 +93,8 @@ class Ledger:
     def publish(self, server, source, stop):
         while not stop.is_set():
             try:
-                link = Link(server.addresses["mqtts"], source.name, self.keys)
+                link = Link(server.addresses["mqtts"], source.name, self.keys,
+                            keep_alive=self.keep_alive)
             except OSError:
                 stop.wait(0.02)
                 continue

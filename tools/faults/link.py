@@ -8,7 +8,7 @@ import struct
 class Link:
     """One connection of one device."""
 
-    def __init__(self, address, device, keys, timeout=5):
+    def __init__(self, address, device, keys, timeout=5, keep_alive=300):
         host, port = address.rsplit(":", 1)
         context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
         context.load_cert_chain(keys / f"{device}.crt", keys / f"{device}.key")
@@ -19,7 +19,7 @@ class Link:
             plain.close()
             raise
         self.buffer = b""
-        body = text("MQTT") + bytes([5, 2]) + struct.pack(">H", 300) + b"\0" + text(device)
+        body = text("MQTT") + bytes([5, 2]) + struct.pack(">H", keep_alive) + b"\0" + text(device)
         try:
             self.socket.sendall(packet(0x10, body))
             kind, answer = self.read(timeout)
