@@ -123,6 +123,17 @@ fn each_fault_names_its_place_and_what_would_be_right() {
             "[mqtt]\nplain_listen = \"10.0.0.1:1883\"\nallow_insecure = true\nplain_access = \"all\"",
             "axle.toml:4:1: `mqtt.plain_access` = \"all\"",
         ),
+        (
+            "[mqtt]\nlayouts = [\"bikes/{device}/up -> nowhere/{device}\"]",
+            "axle.toml:2:1: `mqtt.layouts` = [\"bikes/{device}/up -> nowhere/{device}\"]: \
+             `bikes/{device}/up -> nowhere/{device}`: what comes up becomes",
+        ),
+        (
+            "[mqtt]\nlayouts = [\"b/{device} -> v1/d/{device}/t/ride\", \
+             \"b/{device} -> v1/d/{device}/t/status\"]",
+            "axle.toml:2:1: `mqtt.layouts`: `b/{device} -> v1/d/{device}/t/ride` and \
+             `b/{device} -> v1/d/{device}/t/status` map the same topics",
+        ),
     ] {
         let message = read(file.as_bytes(), &[], &[]).unwrap_err();
         assert!(message.contains(expected), "{file:?}\n is answered with {message}");
