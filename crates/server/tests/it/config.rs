@@ -123,6 +123,15 @@ fn each_fault_names_its_place_and_what_would_be_right() {
             "[mqtt]\nplain_listen = \"10.0.0.1:1883\"\nallow_insecure = true\nplain_access = \"all\"",
             "axle.toml:4:1: `mqtt.plain_access` = \"all\"",
         ),
+    ] {
+        let message = read(file.as_bytes(), &[], &[]).unwrap_err();
+        assert!(message.contains(expected), "{file:?}\n is answered with {message}");
+    }
+}
+
+#[test]
+fn faults_of_layouts_name_their_place() {
+    for (file, expected) in [
         (
             "[mqtt]\nlayouts = [\"bikes/{device}/up -> nowhere/{device}\"]",
             "axle.toml:2:1: `mqtt.layouts` = [\"bikes/{device}/up -> nowhere/{device}\"]: \
