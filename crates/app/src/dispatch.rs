@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axle_domain::port::{Clock, CommandStore, DeviceLink, Receipt, SendError};
+use axle_domain::port::{Acknowledgement, Clock, CommandStore, DeviceLink, Receipt, SendError};
 use axle_domain::{
     Command, CommandId, CommandStatus, DeviceId, Error, Timestamp, Topic, Transition,
 };
@@ -121,13 +121,16 @@ impl Dispatch {
         let (id, device) = (command.id.clone(), command.device.clone());
         // Bounded by the open commands of a device; ends with the PUBACK or the connection.
         tokio::spawn(async move {
-            let (status, evidence) = match receipt.delivered.await {
-                Ok(evidence) => (CommandStatus::Delivered, evidence),
+            let (status, word) = match receipt.delivered.await {
+                Ok(word) => (CommandStatus::Delivered, word),
                 Err(_lost) => {
-                    (CommandStatus::Waiting, "the connection ended before the PUBACK".to_owned())
+                    let evidence = "the connection ended before the PUBACK".to_owned();
+                    let word = Acknowledgement { time: dispatch.clock.now(), evidence };
+                    (CommandStatus::Waiting, word)
                 }
             };
-            if let Err(error) = dispatch.step(&id, status, evidence).await {
+            let step = Transition { status, time: word.time, evidence: word.evidence };
+            if let Err(error) = dispatch.commands.advance(&id, step).await {
                 warn!(command.id = %id, error = %error.chain(), "step not recorded");
             }
             if status == CommandStatus::Waiting {

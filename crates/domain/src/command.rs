@@ -53,6 +53,12 @@ impl CommandStatus {
         )
     }
 
+    /// Whether it is a word of the device itself.
+    #[must_use]
+    fn is_answer(self) -> bool {
+        matches!(self, Self::Running | Self::Succeeded | Self::Failed | Self::Rejected)
+    }
+
     /// The word in JSON and in the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -139,13 +145,28 @@ impl Command {
         self.history.last().map_or(CommandStatus::Accepted, |step| step.status)
     }
 
-    /// Takes a step if the law allows it; says whether it did.
+    /// Takes a step if the law allows it; says whether it did. A PUBACK that the device's answer
+    /// has overtaken takes its place before the answer, and changes nothing of where the command
+    /// is now.
     pub fn advance(&mut self, step: Transition) -> bool {
+        if step.status == CommandStatus::Delivered
+            && let Some(place) = self.overtaken_delivery()
+        {
+            self.history.insert(place, step);
+            return true;
+        }
         if !self.status().may_become(step.status) {
             return false;
         }
         self.history.push(step);
         true
+    }
+
+    /// Where a PUBACK belongs that comes after the answer: behind the sending that was answered.
+    fn overtaken_delivery(&self) -> Option<usize> {
+        let sent = self.history.iter().rposition(|step| step.status == CommandStatus::Sent)?;
+        let answer = self.history.get(sent + 1)?;
+        answer.status.is_answer().then_some(sent + 1)
     }
 
     /// Takes the device's answer; says whether it changed anything. An answer after the end, or
@@ -202,19 +223,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_of_another_device_or_after_the_deadline_changes_nothing() {
-        let id = |text| DeviceId::parse(text).unwrap();
-        let mut command = Command {
+    fn command(statuses: &[CommandStatus]) -> Command {
+        Command {
             id: CommandId::parse("k").unwrap(),
-            device: id("b-1"),
+            device: DeviceId::parse("b-1").unwrap(),
             name: "unlock".to_owned(),
             payload: "{}".to_owned(),
             is_dry_run: false,
             deadline: Timestamp(100),
-            history: vec![],
+            history: statuses.iter().copied().map(step).collect(),
             result: None,
+        }
+    }
+
+    fn step(status: CommandStatus) -> Transition {
+        Transition { status, time: Timestamp(1), evidence: String::new() }
+    }
+
+    #[test]
+    fn a_puback_after_the_answer_is_told_before_it_once_and_after_nothing_else() {
+        use CommandStatus::{
+            Accepted, Canceled, Delivered, Expired, Failed, Rejected, Running, Sent, Succeeded,
+            Waiting,
         };
+        for answers in [&[Running][..], &[Running, Succeeded], &[Failed], &[Rejected]] {
+            let before = [Accepted, Sent, Waiting, Sent];
+            let mut command = command(&[&before, answers].concat());
+            let status = command.status();
+            assert!(command.advance(step(Delivered)));
+            let told: Vec<_> = command.history.iter().map(|step| step.status).collect();
+            assert_eq!(told, [&before, &[Delivered][..], answers].concat());
+            assert_eq!(command.status(), status);
+            assert!(!command.advance(step(Delivered)), "a second PUBACK");
+        }
+        for before in [
+            &[Accepted, Running][..],
+            &[Accepted, Sent, Waiting],
+            &[Accepted, Sent, Waiting, Running],
+            &[Accepted, Sent, Canceled],
+            &[Accepted, Sent, Expired],
+            &[Accepted, Sent, Delivered, Succeeded],
+        ] {
+            assert!(!command(before).advance(step(Delivered)), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_device_or_after_the_deadline_changes_nothing() {
+        let id = |text| DeviceId::parse(text).unwrap();
+        let mut command = command(&[]);
         let mut reply = Reply {
             command: command.id.clone(),
             device: id("b-2"),

@@ -40,7 +40,7 @@ pub use component_registry::{
 pub use connection_journal::{ConnectionFilter, ConnectionJournal};
 pub use consumer_registry::ConsumerRegistry;
 pub use credential_store::CredentialStore;
-pub use device_link::{DeviceLink, Receipt, SendError};
+pub use device_link::{Acknowledgement, DeviceLink, Receipt, SendError};
 pub use device_registry::{DeviceFilter, DeviceRegistry};
 pub use event_log::{EventLog, LogBounds, LogFigures, Record};
 pub use machine::{DiskFigures, Machine, MachineFigures, ProcessFigures};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axle_domain::port::Record;
+use axle_domain::port::{Acknowledgement, Record};
 use axle_domain::{Offset, Subscription, Timestamp};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -86,7 +86,7 @@ pub(crate) struct Delivery {
     /// The shared subscription that it came by.
     pub(crate) share: Option<Arc<Subscription>>,
     /// Told the evidence of the acknowledgement; dropped when there will be none.
-    pub(crate) receipt: Option<oneshot::Sender<String>>,
+    pub(crate) receipt: Option<oneshot::Sender<Acknowledgement>>,
 }
 
 impl Delivery {

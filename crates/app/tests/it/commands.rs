@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axle_app::{NewCommand, Registry};
+use axle_domain::port::{Acknowledgement, Clock};
 use axle_domain::{Command, CommandStatus, DeviceId, Kind};
 
 use crate::world::{World, device};
@@ -35,8 +36,10 @@ fn come_online(world: &World, id: &DeviceId) {
 }
 
 fn acknowledge(world: &World) {
+    let time = world.ground.clock.now();
+    let evidence = "PUBACK of packet 1".to_owned();
     let sender = world.ground.link.acknowledge.lock().unwrap().remove(0);
-    sender.send(Ok("PUBACK of packet 1".to_owned())).unwrap();
+    sender.send(Ok(Acknowledgement { time, evidence })).unwrap();
 }
 
 #[tokio::test]
@@ -91,6 +94,27 @@ async fn an_answer_does_not_wait_for_what_stands_before_it_in_the_log() {
     let world = World::start(world.crash()).await;
     world.settle().await;
     assert_eq!(world.app.commands.get(&command.id).await.unwrap().history, done.history);
+}
+
+#[tokio::test]
+async fn a_puback_that_the_answer_overtook_is_told_before_it() {
+    let world = World::new().await;
+    let id = device("b-1");
+    come_online(&world, &id);
+    let command = world.app.commands.create(&id, unlock()).await.unwrap();
+    let reply = format!("v1/d/b-1/c/{}/r", command.id);
+    world.publish("b-1", &reply, r#"{"status":"succeeded"}"#);
+    world.settle().await;
+    acknowledge(&world);
+    let done = loop {
+        let seen = world.app.commands.get(&command.id).await.unwrap();
+        if seen.history.iter().any(|step| step.status == CommandStatus::Delivered) {
+            break seen;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(steps(&done), ["accepted", "waiting", "sent", "delivered", "succeeded"]);
+    assert_eq!(done.status(), CommandStatus::Succeeded);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axle_app::{App, NewDevice, Ports, Principal, Publisher, Rights};
 use axle_domain::port::{
-    CertificateAuthority, CertificateSubject, DeviceLink, Receipt, SendError, SignedCertificate,
-    TelemetryStore,
+    Acknowledgement, CertificateAuthority, CertificateSubject, DeviceLink, Receipt, SendError,
+    SignedCertificate, TelemetryStore,
 };
 use axle_domain::{ApplicationName, DeviceId, Error, Fingerprint, Kind, Scope, Timestamp};
 use axle_log::MemoryLog;
@@ -24,7 +24,7 @@ pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000_000);
 pub(crate) struct ScriptedLink {
     pub(crate) online: Mutex<HashMap<DeviceId, ()>>,
     pub(crate) sent: Mutex<Vec<(DeviceId, String, Vec<u8>)>>,
-    pub(crate) acknowledge: Mutex<Vec<oneshot::Sender<Result<String, SendError>>>>,
+    pub(crate) acknowledge: Mutex<Vec<oneshot::Sender<Result<Acknowledgement, SendError>>>>,
     pub(crate) disconnected: Mutex<Vec<DeviceId>>,
 }
 

@@ -13,9 +13,18 @@ pub struct Receipt {
     pub is_acknowledged: bool,
     /// How we know that it was written, in words.
     pub evidence: String,
-    /// Resolves to the evidence of the device's acknowledgement, or to an error when the
-    /// connection ends first. Never resolves where `is_acknowledged` is false.
-    pub delivered: Pin<Box<dyn Future<Output = Result<String, SendError>> + Send>>,
+    /// Resolves to the device's acknowledgement, or to an error when the connection ends first.
+    /// Never resolves where `is_acknowledged` is false.
+    pub delivered: Pin<Box<dyn Future<Output = Result<Acknowledgement, SendError>> + Send>>,
+}
+
+/// A device's word that it has a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// When it came.
+    pub time: Timestamp,
+    /// How we know, in words (`PUBACK of packet 7`).
+    pub evidence: String,
 }
 
 /// Why a device was not reached.

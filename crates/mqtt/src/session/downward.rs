@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axle_domain::port::Acknowledgement;
 use axle_domain::{Error, Kind, limit};
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ const LOADED_MAX: usize = 64;
 const LOAD_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 const PACKET_ID_NOT_FOUND: u8 = 0x92;
 
-type Receipt = Option<oneshot::Sender<String>>;
+type Receipt = Option<oneshot::Sender<Acknowledgement>>;
 
 /// What is in flight to a client.
 pub(super) struct Downward {
@@ -222,7 +223,9 @@ impl Session {
             }
         } else if let Some(receipt) = receipt {
             // Nobody may be waiting any more; then nobody is told.
-            drop(receipt.send(format!("{packet} of packet {packet_id}")));
+            let time = self.shared.app.ports.clock.now();
+            let evidence = format!("{packet} of packet {packet_id}");
+            drop(receipt.send(Acknowledgement { time, evidence }));
         }
     }
 

@@ -63,9 +63,15 @@ pub async fn a_step_that_the_law_forbids_changes_nothing(state: &dyn State) {
     let outcome = state.advance(&expected.id, step(Waiting, 1)).await;
     assert_refused(outcome, Kind::NotFound, "command.not_found");
     state.create_command(expected.clone()).await.unwrap();
-    for (status, is_allowed) in
-        [(Delivered, false), (Sent, true), (Accepted, false), (Succeeded, true), (Expired, false)]
-    {
+    for (status, is_allowed) in [
+        (Delivered, false),
+        (Sent, true),
+        (Accepted, false),
+        (Succeeded, true),
+        (Expired, false),
+        (Delivered, true),
+        (Delivered, false),
+    ] {
         assert_eq!(expected.advance(step(status, 2)), is_allowed);
         let seen = state.advance(&expected.id, step(status, 2)).await.unwrap();
         assert_eq!(seen, (expected.clone(), is_allowed), "{status}");
