@@ -67,7 +67,7 @@ impl Ingest {
             0 => TrafficClass::BestEffort,
             _ => TrafficClass::Acknowledged,
         };
-        class.admit(self.log.waiting_bytes(), || self.log.waiting_age())?;
+        self.log.admit(class)?;
         let offset = self.log.append(&Message {
             source: Source::Mqtt,
             device: publisher.speaks_for(&topic),

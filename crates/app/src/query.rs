@@ -101,8 +101,7 @@ impl Queries {
 
     /// Questions are the first to be turned away when the log cannot follow.
     fn give_way(&self) -> Result<(), Error> {
-        let (bytes, age) = (self.log.waiting_bytes(), || self.log.waiting_age());
-        let admitted = TrafficClass::Question.admit(bytes, age);
+        let admitted = self.log.admit(TrafficClass::Question);
         admitted.map_err(|error| error.with_retry_after(RETRY_AFTER))
     }
 

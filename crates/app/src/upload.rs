@@ -201,8 +201,7 @@ impl Uploads {
             return Ok(UploadAnswer { body: receipt.answer, is_repeated: true });
         }
         // The app keeps its copy, so it gives way before devices do.
-        let (bytes, age) = (self.log.waiting_bytes(), || self.log.waiting_age());
-        let admitted = TrafficClass::Upload.admit(bytes, age);
+        let admitted = self.log.admit(TrafficClass::Upload);
         admitted.map_err(|error| error.with_retry_after(retry_after(self.clock.now())))?;
         let received_at = self.clock.now();
         let upload = Upload { subject, request, received_at };

@@ -16,6 +16,9 @@
     reason = "a tool that measures: it prints, and stops where something is wrong"
 )]
 
+#[path = "broker_load/lane.rs"]
+mod lane;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -35,10 +38,12 @@ use axle_testkit::memory_state::MemoryState;
 use axle_testkit::memory_store::MemoryStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
+
+use crate::lane::{Schedule, Socket, keep_in_flight, send_on_time};
 
 /// What connections cost is measured without anything that keeps their events.
 struct NoJournal;
@@ -208,9 +213,6 @@ impl Drop for Server {
     }
 }
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
-
 async fn connect(
     server: &Server,
     tls: Option<&Arc<rustls::ClientConfig>>,
@@ -278,31 +280,8 @@ async fn drive(arguments: &[String]) {
 /// Every connection keeps so many publishes in flight.
 async fn window(server: &Server, sockets: Vec<Box<dyn Socket>>, window: usize, seconds: usize) {
     let total = Arc::new(AtomicU64::new(0));
-    for mut socket in sockets {
-        let total = Arc::clone(&total);
-        tokio::spawn(async move {
-            let (one, id_at) = publish();
-            let (mut out, mut input, mut held) = (Vec::new(), vec![0; 4096], 0);
-            let (mut next, mut credit) = (1_u16, window);
-            loop {
-                out.clear();
-                for _ in 0..credit {
-                    let at = out.len() + id_at;
-                    out.extend_from_slice(&one);
-                    out[at..at + 2].copy_from_slice(&next.to_be_bytes());
-                    next = next.checked_add(1).unwrap_or(1);
-                }
-                // The gateway ends before this does.
-                if socket.write_all(&out).await.is_err() || socket.flush().await.is_err() {
-                    return;
-                }
-                let Ok(count) = socket.read(&mut input).await else { return };
-                held += count;
-                credit = held / 4;
-                held %= 4;
-                total.fetch_add(credit as u64, Ordering::Relaxed);
-            }
-        });
+    for socket in sockets {
+        tokio::spawn(keep_in_flight(socket, publish(), window, Arc::clone(&total)));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (cpu, sent, began) = (server.cpu(), total.load(Ordering::Relaxed), Instant::now());
@@ -325,28 +304,9 @@ async fn paced(server: &Server, sockets: Vec<Box<dyn Socket>>, rate: usize, seco
     for (index, socket) in sockets.into_iter().enumerate() {
         let latencies = Arc::clone(&latencies);
         let first = begin + every.mul_f64(index as f64 / count as f64);
+        let schedule = Schedule { first, every, until };
         tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(socket);
-            let (sender, mut sent) = tokio::sync::mpsc::channel::<Instant>(60_000);
-            tokio::spawn(async move {
-                let (mut one, id_at) = publish();
-                let (mut due, mut id) = (first, 1_u16);
-                while due < until {
-                    tokio::time::sleep_until(due).await;
-                    one[id_at..id_at + 2].copy_from_slice(&id.to_be_bytes());
-                    id = id.checked_add(1).unwrap_or(1);
-                    // Late because of us counts against the gateway: open loop.
-                    sender.send(due.into_std()).await.unwrap();
-                    write.write_all(&one).await.unwrap();
-                    write.flush().await.unwrap();
-                    due += every;
-                }
-            });
-            let (mut seen, mut answer) = (Vec::new(), [0; 4]);
-            while let Some(due) = sent.recv().await {
-                read.read_exact(&mut answer).await.unwrap();
-                seen.push(due.elapsed().as_micros() as u32);
-            }
+            let seen = send_on_time(socket, publish(), schedule).await;
             latencies.lock().unwrap().extend(seen);
         });
     }

@@ -2,10 +2,10 @@
 
 mod denied;
 mod introduction;
+mod welcome;
 mod who;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use crate::goodbye;
 use crate::identity::{Identity, fingerprint, identify};
 use crate::journal::{Caller, Why, cut};
 use crate::link::{Link, LinkOf};
-use crate::packet::Version;
 use crate::packet::connect::{self, Connect, ConnectRefused};
 use crate::packet::refusal::Refusal;
 use crate::packet::write::{self, Welcome};
@@ -40,6 +39,7 @@ use crate::will;
 use crate::witness::{Seen, observe};
 
 use self::denied::{Denied, Turned};
+use self::welcome::{keep_alive, welcomed};
 use self::who::{Claim, Who, client_id};
 
 /// What is looked at of a connection before its handshake.
@@ -486,26 +486,4 @@ impl Visitor {
             tracing::info!(peer = %self.peer, reason, detail, "connection refused");
         }
     }
-}
-
-/// CONNACK, where the client takes it [MQTT-3.1.2-24].
-fn welcomed(version: Version, welcome: &Welcome<'_>, link: &Link) -> Result<Vec<u8>, Refusal> {
-    let mut out = Vec::new();
-    write::put_connack_welcome(&mut out, version, welcome);
-    if out.len() > link.packet_bytes_max {
-        return Err(Refusal::ANSWER_LARGE);
-    }
-    Ok(out)
-}
-
-/// How long the client may be silent, and what to tell it where that is not what it asked for.
-/// 3.1.1 cannot be told, so it has what it asked for.
-fn keep_alive(connect: &Connect<'_>) -> (Option<NonZeroU32>, Option<u16>) {
-    let most = u16::try_from(limit::KEEP_ALIVE_MAX.as_secs()).unwrap_or(u16::MAX);
-    let (seconds, told) = match (connect.version, connect.keep_alive) {
-        (Version::V5, 0) => (most, Some(most)),
-        (Version::V5, asked) if asked > most => (most, Some(most)),
-        (_, asked) => (asked, None),
-    };
-    (NonZeroU32::new(1500 * u32::from(seconds)), told)
 }

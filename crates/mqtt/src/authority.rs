@@ -29,6 +29,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use x509_parser::certificate::X509Certificate;
 
 pub use issue::{new_application_request, new_key_and_request};
 pub use replace::{finish as finish_replacement, replace as replace_authority};
@@ -151,12 +152,8 @@ impl Signer {
         let missing = |path: &Path| files::corrupt(path, "it is missing");
         let key = files::find(&key_path)?.ok_or_else(|| missing(&key_path))?;
         files::protect(&key_path)?;
-        let key = parse_key(&key_path, &key)?;
         let pem = files::find(&path)?.ok_or_else(|| missing(&path))?;
-        let der = parse_certificate(&path, &pem)?;
-        check_pair(&path, &der, &key)?;
-        let issuer = Issuer::from_ca_cert_der(&der, key)
-            .map_err(|error| files::corrupt(&path, &error.to_string()))?;
+        let (issuer, der) = parse_issuer((&key_path, &key), (&path, &pem))?;
         let previous = files::find(&data_dir.join("ca.previous.crt"))?.unwrap_or_default();
         Ok(Self { issuer, pem, previous, der })
     }
@@ -209,6 +206,24 @@ fn parse_certificate(path: &Path, pem: &str) -> Result<CertificateDer<'static>, 
         .map_err(|error| files::corrupt(path, &error.to_string()))
 }
 
+/// An authority by the paths and texts of its key and its certificate.
+fn parse_issuer(
+    (key_path, key): (&Path, &str),
+    (path, pem): (&Path, &str),
+) -> Result<(Issuer<'static, KeyPair>, CertificateDer<'static>), Error> {
+    let (key, der) = (parse_key(key_path, key)?, parse_certificate(path, pem)?);
+    check_pair(path, &der, &key)?;
+    let issuer = Issuer::from_ca_cert_der(&der, key)
+        .map_err(|error| files::corrupt(path, &error.to_string()))?;
+    Ok((issuer, der))
+}
+
+/// What a certificate of a file says.
+fn parsed<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    parsed.map(|(_, it)| it).map_err(|error| files::corrupt(path, &error.to_string()))
+}
+
 fn self_signed(key: &KeyPair, name: &str, now: Timestamp) -> Result<String, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -222,9 +237,7 @@ fn self_signed(key: &KeyPair, name: &str, now: Timestamp) -> Result<String, Erro
 
 /// A certificate that belongs to another key would let nobody in, and nobody would know why.
 fn check_pair(path: &Path, certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), Error> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|error| files::corrupt(path, &error.to_string()))?;
-    if parsed.public_key().raw == key.subject_public_key_info() {
+    if parsed(path, certificate)?.public_key().raw == key.subject_public_key_info() {
         return Ok(());
     }
     let key_path = path.with_extension("key");

@@ -2,6 +2,7 @@
 
 mod application;
 mod authority;
+mod dir;
 mod lifecycle;
 mod load;
 mod log;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use application::{ApplicationCertifyArgs, ApplicationCommand, ApplicationCreateArgs};
 pub use authority::{AuthorityArgs, AuthorityCommand};
+pub use dir::DirArgs;
 pub use lifecycle::{DeviceRotateArgs, DeviceTransferArgs};
 pub use load::{LoadProfile, LoadStage, LoadTestArgs};
 pub use log::{ConsumerCommand, ConsumerCreateArgs, LogCommand, LogDumpArgs, LogSource};
@@ -466,20 +468,6 @@ pub struct ImportArgs {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
-}
-
-/// The data directory of a server on this machine, running or stopped.
-#[derive(Clone, Debug, Args)]
-pub struct DirArgs {
-    /// The server's data directory, on this machine.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "AXLE_DATA_DIR",
-        hide_env_values = true,
-        default_value = "./data"
-    )]
-    pub data_dir: PathBuf,
 }
 
 /// What to check.

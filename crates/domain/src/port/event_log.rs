@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Envelope, Error, LatencyCounts, Message, Offset, Source, Timestamp};
+use crate::{Envelope, Error, LatencyCounts, Message, Offset, Source, Timestamp, TrafficClass};
 
 /// What the log holds.
 ///
@@ -135,6 +135,14 @@ pub trait EventLog: Send + Sync {
     /// How long the oldest record has waited that is not durable, to within a commit; zero where
     /// none waits. Cheap.
     fn waiting_age(&self) -> Duration;
+
+    /// Lets a class of traffic pass, or says that it has to give way to what waits.
+    ///
+    /// # Errors
+    /// `Busy`, as [`TrafficClass::admit`].
+    fn admit(&self, class: TrafficClass) -> Result<(), Error> {
+        class.admit(self.waiting_bytes(), || self.waiting_age())
+    }
 
     /// Waits until an append has a chance again.
     async fn room(&self);

@@ -21,6 +21,7 @@
     reason = "a tool that measures: it prints, and stops where something is wrong"
 )]
 
+mod lane;
 mod plan;
 
 use std::collections::HashMap;
@@ -33,7 +34,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
-use crate::plan::{AT_ONCE, Plan, Socket, client_tls, packet, put_text, read_packet, subscribe};
+use crate::lane::{Schedule, Socket, keep_in_flight, send_on_time};
+use crate::plan::{AT_ONCE, Plan, client_tls, packet, put_text, read_packet, subscribe};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -62,30 +64,9 @@ async fn main() {
 /// Every connection keeps so many publishes in flight; what was acknowledged is counted.
 async fn window(plan: &Arc<Plan>) {
     let (total, window) = (Arc::new(AtomicU64::new(0)), plan.number("window", 50));
-    for (number, mut socket) in plan.connect_all(true).await.into_iter().enumerate() {
-        let total = Arc::clone(&total);
-        let (one, id_at) = plan.publish(&topic_of(plan, number));
-        tokio::spawn(async move {
-            let (mut out, mut input, mut held) = (Vec::new(), vec![0; 4096], 0);
-            let (mut next, mut credit) = (1_u16, window);
-            loop {
-                out.clear();
-                for _ in 0..credit {
-                    let at = out.len() + id_at;
-                    out.extend_from_slice(&one);
-                    out[at..at + 2].copy_from_slice(&next.to_be_bytes());
-                    next = next.checked_add(1).unwrap_or(1);
-                }
-                if socket.write_all(&out).await.is_err() || socket.flush().await.is_err() {
-                    return;
-                }
-                let Ok(count @ 1..) = socket.read(&mut input).await else { return };
-                held += count;
-                credit = held / 4;
-                held %= 4;
-                total.fetch_add(credit as u64, Ordering::Relaxed);
-            }
-        });
+    for (number, socket) in plan.connect_all(true).await.into_iter().enumerate() {
+        let one = plan.publish(&topic_of(plan, number));
+        tokio::spawn(keep_in_flight(socket, one, window, Arc::clone(&total)));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("{{\"measuring\": true}}");
@@ -111,32 +92,9 @@ async fn paced(plan: &Arc<Plan>) {
     let mut lanes = Vec::new();
     for (number, socket) in sockets.into_iter().enumerate() {
         let first = begin + every.mul_f64(number as f64 / count);
-        let (mut one, id_at) = plan.publish(&topic_of(plan, number));
-        lanes.push(tokio::spawn(async move {
-            let (mut read, mut write) = tokio::io::split(socket);
-            let (sender, mut sent) = tokio::sync::mpsc::channel::<Instant>(60_000);
-            let writing = tokio::spawn(async move {
-                let (mut due, mut id) = (first, 1_u16);
-                while due < until {
-                    tokio::time::sleep_until(due).await;
-                    one[id_at..id_at + 2].copy_from_slice(&id.to_be_bytes());
-                    id = id.checked_add(1).unwrap_or(1);
-                    // Late because of the generator counts as well.
-                    sender.send(due.into_std()).await.unwrap();
-                    write.write_all(&one).await.unwrap();
-                    write.flush().await.unwrap();
-                    due += every;
-                }
-                write
-            });
-            let (mut seen, mut answer) = (Vec::new(), [0; 4]);
-            while let Some(due) = sent.recv().await {
-                read.read_exact(&mut answer).await.unwrap();
-                seen.push(due.elapsed().as_micros() as u32);
-            }
-            drop(writing.await);
-            seen
-        }));
+        let one = plan.publish(&topic_of(plan, number));
+        let schedule = Schedule { first, every, until };
+        lanes.push(tokio::spawn(send_on_time(socket, one, schedule)));
     }
     tokio::time::sleep_until(begin).await;
     println!("{{\"measuring\": true}}");

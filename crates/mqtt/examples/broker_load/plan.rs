@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
+
+use crate::lane::Socket;
 
 const PACKET_BYTES: usize = 470;
 
 /// Handshakes at once while connections are made that are not themselves measured.
 pub(crate) const AT_ONCE: usize = 64;
-
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 pub(crate) struct Plan {
     pub(crate) words: HashMap<String, String>,

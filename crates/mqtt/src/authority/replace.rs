@@ -17,7 +17,10 @@ use std::path::Path;
 use axle_domain::{Error, Kind, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
-use super::{Signer, files, issue, new_key, parse_certificate, parse_key, self_signed, server};
+use super::{
+    Signer, files, issue, new_key, parse_certificate, parse_issuer, parse_key, parsed, self_signed,
+    server,
+};
 
 /// A new authority signs from now on. The one before is believed until [`finish`].
 ///
@@ -97,10 +100,7 @@ pub(super) fn listener_issuer(data_dir: &Path) -> Result<Option<Issuer<'static, 
     let (Some(key), Some(pem)) = (files::find(&key_path)?, files::find(&path)?) else {
         return Ok(None);
     };
-    let (key, certificate) = (parse_key(&key_path, &key)?, parse_certificate(&path, &pem)?);
-    super::check_pair(&path, &certificate, &key)?;
-    let issuer = Issuer::from_ca_cert_der(&certificate, key)
-        .map_err(|error| files::corrupt(&path, &error.to_string()))?;
+    let (issuer, _) = parse_issuer((&key_path, &key), (&path, &pem))?;
     Ok(Some(issuer))
 }
 
@@ -113,27 +113,24 @@ fn cross_signed(
 ) -> Result<String, Error> {
     let path = data_dir.join("ca.key");
     let key = parse_key(&path, &files::find(&path)?.unwrap_or_default())?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&old.der)
-        .map_err(|error| files::corrupt(&path, &error.to_string()))?;
-    let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let before = parsed(&path, &old.der)?;
+    let name = before.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name.unwrap_or_default());
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(issue::serial()?);
     params.use_authority_key_identifier_extension = true;
-    let ends = issue::timestamp(parsed.validity().not_after);
+    let ends = issue::timestamp(before.validity().not_after);
     issue::set_validity(&mut params, now.shifted(-issue::HOUR), ends);
     let cross = params.signed_by(&key, issuer).map_err(issue::our_mistake)?;
-    let (_, crossed) = x509_parser::parse_x509_certificate(cross.der())
-        .map_err(|error| files::corrupt(&path, &error.to_string()))?;
-    if crossed.subject().as_raw() == parsed.subject().as_raw() {
+    if parsed(&path, cross.der())?.subject().as_raw() == before.subject().as_raw() {
         return Ok(cross.pem());
     }
     let message = format!(
         "the authority `{}` was made elsewhere, and the next one cannot vouch for its name: it \
          cannot be replaced with an overlap",
-        parsed.subject()
+        before.subject()
     );
     Err(Error::new(Kind::Conflict, "authority.made_elsewhere", message))
 }

@@ -10,10 +10,9 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::CertificateDer;
-use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-use super::{DAY, check_pair, files, issue, new_key, parse_certificate, parse_key};
+use super::{DAY, check_pair, files, issue, new_key, parse_certificate, parse_key, parsed};
 
 /// How long a server certificate is valid; some TLS clients refuse more than 825 days.
 const LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
@@ -65,22 +64,17 @@ pub(super) fn renew(
 
 /// Whether our authority has signed a certificate, or the one before.
 fn is_ours(path: &Path, certificate: &CertificateDer<'_>, data_dir: &Path) -> Result<bool, Error> {
-    let parsed = parsed(path, certificate)?;
+    let certificate = parsed(path, certificate)?;
     for name in ["ca.crt", "ca.previous.crt"] {
         let own_path = data_dir.join(name);
         let Some(pem) = files::find(&own_path)? else { continue };
         let own = parse_certificate(&own_path, &pem)?;
-        let own = self::parsed(&own_path, &own)?;
-        if parsed.verify_signature(Some(own.public_key())).is_ok() {
+        let own = parsed(&own_path, &own)?;
+        if certificate.verify_signature(Some(own.public_key())).is_ok() {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-fn parsed<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
-    let parsed = x509_parser::parse_x509_certificate(der);
-    parsed.map(|(_, it)| it).map_err(|error| files::corrupt(path, &error.to_string()))
 }
 
 fn all_names(more: &[String]) -> Result<BTreeSet<String>, Error> {
@@ -138,8 +132,8 @@ fn is_good(
 }
 
 fn names_of(path: &Path, certificate: &CertificateDer<'_>) -> Result<BTreeSet<String>, Error> {
-    let parsed = parsed(path, certificate)?;
-    let named = parsed.subject_alternative_name().ok().flatten();
+    let certificate = parsed(path, certificate)?;
+    let named = certificate.subject_alternative_name().ok().flatten();
     let named = named.iter().flat_map(|extension| &extension.value.general_names);
     Ok(named.filter_map(name_text).collect())
 }

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use x509_parser::certificate::X509Certificate;
 
 use super::revoked::Revoked;
-use super::{check_pair, files, issue, parse_key};
+use super::{check_pair, files, issue, parse_key, parsed};
 
 /// Most authorities that are trusted beside our own.
 const AUTHORITIES_MAX: usize = 64;
@@ -234,11 +234,6 @@ fn authorities(path: &Path) -> Result<Vec<Known>, Error> {
         }
     }
     Ok(found)
-}
-
-fn parsed<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
-    let parsed = x509_parser::parse_x509_certificate(der);
-    parsed.map(|(_, it)| it).map_err(|error| files::corrupt(path, &error.to_string()))
 }
 
 fn parse_all(known: &[Known]) -> Result<Vec<X509Certificate<'_>>, Error> {

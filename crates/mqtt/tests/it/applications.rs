@@ -7,7 +7,7 @@ use axle_domain::{ApplicationKind, ApplicationName, Grants, TopicFilter};
 use axle_mqtt::new_application_request;
 use rmqtt_codec::v5;
 
-use crate::client::{Client, connect_v5};
+use crate::client::{Client, connect_v5, last_will};
 use crate::world::{Credential, World};
 
 fn name(text: &str) -> ApplicationName {
@@ -155,7 +155,7 @@ async fn an_application_reaches_what_was_granted_and_nothing_else() {
 async fn a_will_beyond_the_grants_is_refused_and_one_of_a_revoked_application_is_not_sent() {
     let world = World::new().await;
     let token = application(&world, "erp").await;
-    let will = |topic: &str| v5::LastWill { topic: topic.to_owned().into(), ..will_of() };
+    let will = |topic: &str| last_will(topic, "gone");
     let mut client = bare(&world).await.unwrap();
     let denied =
         v5::Connect { last_will: Some(will("v1/d/b-1/c/k/stop")), ..connect("erp", &token) };
@@ -167,22 +167,6 @@ async fn a_will_beyond_the_grants_is_refused_and_one_of_a_revoked_application_is
     assert_eq!(client.disconnected().await, Some(0x98), "its connection ends");
     world.records_appended(0).await;
     assert_eq!(world.records(0).await.len(), 0, "and its will is not sent");
-}
-
-fn will_of() -> v5::LastWill {
-    v5::LastWill {
-        qos: rmqtt_codec::types::QoS::AtLeastOnce,
-        retain: false,
-        topic: String::new().into(),
-        message: b"gone".to_vec().into(),
-        will_delay_interval_sec: None,
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: Vec::new(),
-        is_utf8_payload: None,
-        response_topic: None,
-    }
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use axle_domain::port::DeviceLink;
 use axle_domain::{DeviceId, limit};
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd,
+    Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,6 +125,34 @@ async fn an_unknown_device_gets_an_answer_and_no_entry() {
     assert_eq!(try_connect(&world, &config, "b-1").await, Some(0));
 }
 
+/// What signs as the authority of a world does.
+fn issuer_of(world: &World) -> Issuer<'static, KeyPair> {
+    let key = std::fs::read_to_string(world.data_dir().join("ca.key")).unwrap();
+    Issuer::from_ca_cert_der(&world.authority.root(), KeyPair::from_pem(&key).unwrap()).unwrap()
+}
+
+/// A certificate of `b-1` begins so.
+fn params_of_b_1() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "b-1");
+    params.subject_alt_names = vec![SanType::URI("axle:device:b-1".try_into().unwrap())];
+    params
+}
+
+/// What becomes of `b-1` with a certificate and so many of the authority behind it.
+async fn try_chain(
+    world: &World,
+    certificate: &Certificate,
+    key: &KeyPair,
+    behind: usize,
+) -> Option<u8> {
+    let mut chain = vec![certificate.der().clone()];
+    chain.extend((0..behind).map(|_| world.authority.root()));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = Arc::new(world.client_config(&Credential { chain, key }));
+    try_connect(world, &config, "b-1").await
+}
+
 struct Forged {
     days: (i32, i32),
     usage: ExtendedKeyUsagePurpose,
@@ -135,10 +164,7 @@ struct Forged {
 async fn certificates_that_prove_nothing_end_in_the_handshake() {
     let world = World::new().await;
     let good = world.add_with_certificate("b-1").await;
-    let ca_key = std::fs::read_to_string(world.data_dir().join("ca.key")).unwrap();
-    let issuer =
-        Issuer::from_ca_cert_der(&world.authority.root(), KeyPair::from_pem(&ca_key).unwrap())
-            .unwrap();
+    let issuer = issuer_of(&world);
     let client = || ExtendedKeyUsagePurpose::ClientAuth;
     let forged = |days, usage, is_self_signed, intermediates| Forged {
         days,
@@ -155,9 +181,7 @@ async fn certificates_that_prove_nothing_end_in_the_handshake() {
         (forged((2020, 4000), client(), false, 4), false, "a chain of five"),
     ] {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "b-1");
-        params.subject_alt_names = vec![SanType::URI("axle:device:b-1".try_into().unwrap())];
+        let mut params = params_of_b_1();
         params.extended_key_usages = vec![forged.usage];
         params.not_before = date_time_ymd(forged.days.0, 1, 1);
         params.not_after = date_time_ymd(forged.days.1, 1, 1);
@@ -166,11 +190,7 @@ async fn certificates_that_prove_nothing_end_in_the_handshake() {
         } else {
             params.signed_by(&key, &issuer).unwrap()
         };
-        let mut chain = vec![certificate.der().clone()];
-        chain.extend((0..forged.intermediates).map(|_| world.authority.root()));
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = Arc::new(world.client_config(&Credential { chain, key }));
-        let seen = try_connect(&world, &config, "b-1").await;
+        let seen = try_chain(&world, &certificate, &key, forged.intermediates).await;
         assert_eq!(seen, is_let_in.then_some(0), "{why}");
     }
     let config = Arc::new(world.client_config(&good));
@@ -182,27 +202,18 @@ async fn certificates_that_prove_nothing_end_in_the_handshake() {
 async fn t06_what_is_dear_to_check_is_refused_by_its_size() {
     let world = World::new().await;
     let good = world.add_with_certificate("b-1").await;
-    let ca_key = std::fs::read_to_string(world.data_dir().join("ca.key")).unwrap();
-    let issuer =
-        Issuer::from_ca_cert_der(&world.authority.root(), KeyPair::from_pem(&ca_key).unwrap())
-            .unwrap();
+    let issuer = issuer_of(&world);
     // Names beside its own, of 30 bytes each, and certificates behind it: 16 KiB and four in all.
     for (names, behind, is_let_in) in
         [(0, 3, true), (400, 0, true), (400, 3, true), (600, 0, false), (0, 4, false)]
     {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "b-1");
-        params.subject_alt_names = vec![SanType::URI("axle:device:b-1".try_into().unwrap())];
+        let mut params = params_of_b_1();
         let more = (0..names).map(|it| format!("name-{it:06}.bikes.example.com").try_into());
         params.subject_alt_names.extend(more.map(|it| SanType::DnsName(it.unwrap())));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &issuer).unwrap();
-        let mut chain = vec![certificate.der().clone()];
-        chain.extend((0..behind).map(|_| world.authority.root()));
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = Arc::new(world.client_config(&Credential { chain, key }));
-        let seen = try_connect(&world, &config, "b-1").await;
+        let seen = try_chain(&world, &certificate, &key, behind).await;
         assert_eq!(seen, is_let_in.then_some(0), "{names} names, {behind} behind");
     }
     let config = Arc::new(world.client_config(&good));

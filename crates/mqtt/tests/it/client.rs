@@ -296,6 +296,23 @@ pub(crate) fn message(topic: &str, payload: &[u8], qos: QoS, is_retained: bool) 
     }
 }
 
+/// A will at QoS 1, without properties.
+pub(crate) fn last_will(topic: &str, message: &str) -> v5::LastWill {
+    v5::LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: topic.to_owned().into(),
+        message: message.as_bytes().to_vec().into(),
+        will_delay_interval_sec: None,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: Vec::new(),
+        is_utf8_payload: None,
+        response_topic: None,
+    }
+}
+
 pub(crate) fn connect_v5(id: &str) -> v5::Connect {
     v5::Connect {
         clean_start: true,

@@ -6,7 +6,7 @@ use axle_domain::limit;
 use bytes::Bytes;
 use rmqtt_codec::{MqttPacket, types::Publish, types::QoS, v5};
 
-use crate::client::{Client, connect_v5};
+use crate::client::{Client, connect_v5, last_will};
 use crate::world::World;
 
 const RIDE: &str = "v1/d/b-1/t/ride";
@@ -242,19 +242,7 @@ async fn a_will_is_published_when_the_socket_ends_without_a_goodbye() {
     let world = World::new().await;
     world.add("b-1").await;
     let connect = |topic: &str| v5::Connect {
-        last_will: Some(v5::LastWill {
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            topic: topic.into(),
-            message: Bytes::from_static(b"gone"),
-            will_delay_interval_sec: None,
-            correlation_data: None,
-            message_expiry_interval: None,
-            content_type: None,
-            user_properties: Vec::new(),
-            is_utf8_payload: None,
-            response_topic: None,
-        }),
+        last_will: Some(last_will(topic, "gone")),
         ..connect_v5("b-1")
     };
     let mut client = Client::plain(&world, true).await;

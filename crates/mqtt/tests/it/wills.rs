@@ -8,23 +8,11 @@ use bytes::Bytes;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::{v3, v5};
 
-use crate::client::{Client, connect_v5};
+use crate::client::{Client, connect_v5, last_will};
 use crate::world::World;
 
 fn will(topic: &str, delay_seconds: u32) -> v5::LastWill {
-    v5::LastWill {
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: topic.to_owned().into(),
-        message: Bytes::from_static(b"gone"),
-        will_delay_interval_sec: Some(delay_seconds),
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: Vec::new(),
-        is_utf8_payload: None,
-        response_topic: None,
-    }
+    v5::LastWill { will_delay_interval_sec: Some(delay_seconds), ..last_will(topic, "gone") }
 }
 
 /// Connects with a will; the session lasts so many seconds.

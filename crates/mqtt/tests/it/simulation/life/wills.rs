@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use axle_domain::port::Clock;
 use axle_domain::{Source, Timestamp};
-use rmqtt_codec::types::QoS;
 use rmqtt_codec::{MqttPacket, v5};
 
 use super::super::ledger::Seen;
 use super::Life;
 use super::clients::{connection, turns};
-use crate::client::connect_v5;
+use crate::client::{connect_v5, last_will};
 
 /// How many there are.
 pub(super) const HEIRS: usize = 2;
@@ -142,17 +141,8 @@ impl Wills {
 
 fn will(heir: usize, number: u64, delay_seconds: u32) -> v5::LastWill {
     v5::LastWill {
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: format!("{TREE}{heir}").into(),
-        message: number.to_string().into_bytes().into(),
         will_delay_interval_sec: Some(delay_seconds),
-        correlation_data: None,
-        message_expiry_interval: None,
-        content_type: None,
-        user_properties: Vec::new(),
-        is_utf8_payload: None,
-        response_topic: None,
+        ..last_will(&format!("{TREE}{heir}"), &number.to_string())
     }
 }
 
