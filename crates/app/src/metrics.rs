@@ -1,6 +1,7 @@
 //! What the use cases count: the law of the door, and how far each projection is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use axle_domain::port::{Counters, EventLog};
 use axle_domain::{Envelope, Message, Offset, Source, Timestamp, Turned};
@@ -15,6 +16,9 @@ use axle_domain::{Envelope, Message, Offset, Source, Timestamp, Turned};
 pub struct DoorMetrics {
     rejected: AtomicU64,
     shed: AtomicU64,
+    /// The most that was told of. Counts on their way from here into the state are in neither for
+    /// a moment; they came all the same, and a monitoring system takes less for a restart.
+    told: Mutex<Counters>,
 }
 
 impl DoorMetrics {
@@ -72,6 +76,13 @@ impl DoorMetrics {
     pub(crate) fn put_back(&self, counts: Counters) {
         self.rejected(counts.rejected);
         self.shed(counts.shed);
+    }
+
+    /// What to tell where `counters` were found: never less than before.
+    pub(crate) fn tell(&self, counters: Counters) -> Counters {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.raise_to(counters);
+        *told
     }
 
     /// What waits to be committed.

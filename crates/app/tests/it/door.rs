@@ -67,3 +67,19 @@ async fn counts_that_the_log_cannot_take_wait_for_the_next_record() {
     assert_eq!((counters.rejected, counters.shed), (3, 3));
     assert_eq!(world.ground.log.bounds().durable.0, world.ground.log_len());
 }
+
+#[tokio::test]
+async fn no_count_falls_while_it_is_on_its_way_into_the_state() {
+    let world = World::new().await;
+    world.stop_projecting();
+    world.app.ingest.count_shed(3);
+    assert_eq!(world.app.counters().await.unwrap().shed, 3, "they wait at the door");
+    let record = world.app.ingest.count_rejected(1).unwrap();
+    world.app.ingest.durable(record).await.unwrap();
+    let counters = world.app.counters().await.unwrap();
+    assert_eq!((counters.shed, counters.rejected), (3, 0), "they are in the log alone");
+    let world = World::start(world.crash()).await;
+    world.settle().await;
+    let counters = world.app.counters().await.unwrap();
+    assert_eq!((counters.shed, counters.rejected), (3, 1));
+}

@@ -35,6 +35,14 @@ impl Counters {
         self.rejected += other.rejected;
         self.shed += other.shed;
     }
+
+    /// Goes back nowhere: each count is then at least that of `other`.
+    pub fn raise_to(&mut self, other: Self) {
+        self.stored = self.stored.max(other.stored);
+        self.quarantined = self.quarantined.max(other.quarantined);
+        self.rejected = self.rejected.max(other.rejected);
+        self.shed = self.shed.max(other.shed);
+    }
 }
 
 /// The answer that an upload got, to be given again when it is repeated.
