@@ -13,4 +13,5 @@ mod build;
 mod damage;
 mod fit;
 mod gpx;
+mod mutation;
 mod real;

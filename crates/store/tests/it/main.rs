@@ -13,6 +13,7 @@ mod conformance;
 mod format;
 mod history;
 mod model;
+mod mutation;
 mod query;
 mod recovery;
 
