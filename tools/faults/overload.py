@@ -5,11 +5,13 @@ import collections
 import json
 import multiprocessing
 import struct
+import subprocess
 import threading
 import time
 
 import bench as harness
 from link import Link, packet, text
+from server import BINARY
 
 SECONDS = {True: 8, False: 60}
 ROWS = 128                # different rows of a flood; a repetition of one is the same row
@@ -18,6 +20,7 @@ LARGE = 6_000             # the same where what waits for the disk shall grow
 FLOODS = (1,) * 4 + (0,) * 2
 PROBE_S = 0.05
 COMMAND_S_MAX = 30        # after this a command counts as lost
+RATED_PER_S = 33_000      # messages of a fleet of two million
 CALM_S_MAX = 300          # after this the projections should have caught up
 
 
@@ -245,7 +248,33 @@ def run(bench, server, ledger, kinds, pad):
     bench.done += 1
 
 
+def ten_times(bench):
+    """Ten times of what a fleet of two million sends, on time, whether it is answered or not."""
+    server, ledger = bench.fleet(devices=1, apps=0)
+    server.axle("device", "add", "bell", "--out", str(ledger.keys))
+    asks = Asks(server, ledger.keys, "bell")
+    time.sleep(2)
+    quiet, bad = asks.end(), asks.bad
+    server.settle(CALM_S_MAX)
+    before = law(server)
+    asks = Asks(server, ledger.keys, "bell")
+    seconds = SECONDS[bench.rounds <= 1]
+    load = subprocess.run(
+        [BINARY, "load-test", "--profile", "meter", "--devices", "2000", "--connections",
+         "200", "--rate", str(10 * RATED_PER_S), "--duration", f"{seconds}s", "--json",
+         "--data-dir", str(server.data)],
+        capture_output=True, text=True, timeout=seconds + 2 * CALM_S_MAX, check=False)
+    loud = asks.end()
+    server.settle(CALM_S_MAX)
+    bench.found({"unexpected": len(asks.bad) + len(bad)}, f"{asks.bad[:3]} {bad[:3]}")
+    bench.found({"unexpected": load.returncode != 0}, load.stderr[-500:])
+    bench.notes.update(quiet=quiet, overload=loud, load=json.loads(load.stdout),
+                       door=since(before, law(server)))
+    bench.done += 1
+
+
 CASES = {
+    "overload-paced": (ten_times, 0, 2, "ten times the rated load, on time"),
     "overload": (overload, 1, 2, "many times more than axle takes"),
     "overload-disk": (slow_disk, 1, 2, "the same and more with a disk that takes 1.5 s a sync"),
 }

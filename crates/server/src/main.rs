@@ -5,6 +5,12 @@ use std::process::ExitCode;
 
 use axle_server::cli::Cli;
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+/// What a connection or a session leaves behind lives for years among what lives for a moment:
+/// the system's allocator keeps a kibibyte of holes for each.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
