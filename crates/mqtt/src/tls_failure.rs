@@ -157,6 +157,17 @@ fn certificate(error: &CertificateError, seen: &Seen) -> Why {
                 "Issue one here: axle device add ID --out DIR.",
             )
         }
+        CertificateError::Other(other)
+            if format!("{other:?}").contains("UnsupportedCertVersion") =>
+        {
+            Why::new(
+                "tls.certificate_version",
+                "the certificate is X.509 version 1, as openssl signs where it is given no \
+                 extensions: it must be version 3",
+                "Sign it with extensions (openssl x509 -req -extfile FILE), or issue one here: \
+                 axle device add ID --out DIR.",
+            )
+        }
         other => Why::new(
             "tls.certificate_invalid",
             format!("the certificate is not accepted: {}", cut(&format!("{other:?}"))),

@@ -93,6 +93,33 @@ async fn knock(world: &World, config: ClientConfig) {
     drop(client.receive_all().await);
 }
 
+/// A client that shows what it has without a look at it.
+#[derive(Debug)]
+struct Unchecked(Arc<rustls::sign::CertifiedKey>);
+
+impl rustls::client::ResolvesClientCert for Unchecked {
+    fn resolve(
+        &self,
+        _hints: &[&[u8]],
+        _schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Shows these certificates and signs with this key, whether they belong together or not.
+async fn showing(world: &World, Credential { chain, key }: &Credential) -> ClientConfig {
+    let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
+    let shown = rustls::sign::CertifiedKey::new(chain.clone(), key);
+    let mut config = world.client_config(&world.add_with_certificate("b-0").await);
+    config.client_auth_cert_resolver = Arc::new(Unchecked(Arc::new(shown)));
+    config
+}
+
 #[tokio::test]
 async fn a_certificate_that_does_not_pass_is_named_with_its_fault() {
     let client = || ExtendedKeyUsagePurpose::ClientAuth;
@@ -116,6 +143,35 @@ async fn a_certificate_that_does_not_pass_is_named_with_its_fault() {
         assert_eq!((event.device, event.is_proved), (Some(id("b-1")), false), "{code}");
         assert_eq!(event.fingerprint, print_of(&credential), "{code}");
     }
+}
+
+/// What `openssl x509 -req` makes of a request for `b-1` without a file of extensions.
+const VERSION_1: &str = "
+-----BEGIN CERTIFICATE-----
+MIIBGTCBvwIUUexddgU+v7gYSGRAMviXPbGd210wCgYIKoZIzj0EAwIwDjEMMAoG
+A1UEAwwDYi0xMCAXDTI2MTEyMTE2Mzg1MVoYDzIxMjYxMDI4MTYzODUxWjAOMQww
+CgYDVQQDDANiLTEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARK7PKd3T3bdN6x
+Rh/RI/1G65YFaeZ4ZuaSfjKrMhyebw2lj/d6drVmB7n7IarCFdydD3o93vM0wHRr
+QgL5JgvMMAoGCCqGSM49BAMCA0kAMEYCIQDhfuwd3Y3r3H2l5/hQnaUgHW2h5j0J
+CumIO9uYH5Zt6wIhAMH6/MY/5kX98PmyuiMcZuLtxS+kq5izi2i0DPXvYfEJ
+-----END CERTIFICATE-----
+";
+const VERSION_1_KEY: &str = "
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOKw7Pdd4Uhp1C2nB
+JBXf3OCr1YxFL+AUOCZpL2pCit6hRANCAARK7PKd3T3bdN6xRh/RI/1G65YFaeZ4
+ZuaSfjKrMhyebw2lj/d6drVmB7n7IarCFdydD3o93vM0wHRrQgL5JgvM
+-----END PRIVATE KEY-----
+";
+
+#[tokio::test]
+async fn a_certificate_without_extensions_is_named_with_its_version() {
+    let world = World::new().await;
+    let credential = Credential::from_pem(VERSION_1, VERSION_1_KEY);
+    knock(&world, showing(&world, &credential).await).await;
+    let event = one(&world).await;
+    check(&event, RefusalStage::Tls, "tls.certificate_version", "version 1");
+    assert_eq!((event.device, event.is_proved), (Some(id("b-1")), false));
 }
 
 #[tokio::test]
@@ -152,29 +208,10 @@ async fn the_authority_of_another_server_is_told_apart() {
 
 #[tokio::test]
 async fn a_key_of_another_certificate_is_told_apart() {
-    /// Signs with a key that does not belong to the certificate it shows.
-    #[derive(Debug)]
-    struct Swapped(Arc<rustls::sign::CertifiedKey>);
-    impl rustls::client::ResolvesClientCert for Swapped {
-        fn resolve(
-            &self,
-            _hints: &[&[u8]],
-            _schemes: &[rustls::SignatureScheme],
-        ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-            Some(Arc::clone(&self.0))
-        }
-        fn has_certs(&self) -> bool {
-            true
-        }
-    }
     let world = World::new().await;
-    let (first, second) =
-        (world.add_with_certificate("b-1").await, world.add_with_certificate("b-2").await);
-    let key = rustls::crypto::ring::sign::any_supported_type(&second.key).unwrap();
-    let swapped = rustls::sign::CertifiedKey::new(first.chain.clone(), key);
-    let mut config = world.client_config(&first);
-    config.client_auth_cert_resolver = Arc::new(Swapped(Arc::new(swapped)));
-    knock(&world, config).await;
+    let first = world.add_with_certificate("b-1").await;
+    let second = world.add_with_certificate("b-2").await;
+    knock(&world, showing(&world, &Credential { chain: first.chain, key: second.key }).await).await;
     check(&one(&world).await, RefusalStage::Tls, "tls.key_mismatch", "does not hold the key");
 }
 
