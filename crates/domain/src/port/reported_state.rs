@@ -36,7 +36,7 @@ impl Counters {
         self.shed += other.shed;
     }
 
-    /// Goes back nowhere: each count is then at least that of `other`.
+    /// Raises each count to that of `other` where it is less.
     pub fn raise_to(&mut self, other: Self) {
         self.stored = self.stored.max(other.stored);
         self.quarantined = self.quarantined.max(other.quarantined);
