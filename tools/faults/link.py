@@ -13,6 +13,8 @@ class Link:
         context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
         context.load_cert_chain(keys / f"{device}.crt", keys / f"{device}.key")
         plain = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout)
+        # An answer behind a PUBACK would wait 40 ms for the peer's delayed acknowledgement.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.socket = context.wrap_socket(plain, server_hostname=host.strip("[]"))
         except BaseException:

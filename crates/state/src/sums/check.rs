@@ -196,6 +196,10 @@ fn look(path: &Path, file: &File, only: Option<&[u32]>) -> Result<Look, Error> {
             (Sums { page_bytes, ..sums }, Some(None))
         }
     };
+    if survey.doubt.is_some_and(|(page, sum)| sums.of(page) == Some(sum)) {
+        // What the file has of this page: it was not overwritten yet.
+        look.wal = None;
+    }
     let comparison = Comparison { file, sums: &sums, survey: &survey };
     let compared = match only {
         Some(pages) => comparison.some(pages).map_err(failed)?,

@@ -69,24 +69,25 @@ impl Header {
         }
     }
 
-    /// Whether one wrong bit explains why a frame of this log does not have its checksum.
+    /// The one wrong bit that explains why a frame of this log does not have its checksum.
     ///
-    /// What a crash left half written has that difference once in 10^14 times: there are 2^64
-    /// differences, and fewer than 2^17 (with pages of 4 KiB) that one bit makes.
-    pub(crate) fn is_one_bit_off(&self, frame: &Frame, expected: Checksum) -> bool {
+    /// Contents that have nothing to do with it have that difference once in 10^14 times: there
+    /// are 2^64 differences, and fewer than 2^17 (with pages of 4 KiB) that one bit makes. An
+    /// earlier version of the same page can have it, where one number has changed a little.
+    pub(crate) fn wrong_bit(&self, frame: &Frame, expected: Checksum) -> Option<WrongBit> {
         let wrong =
             |a: [u32; 2], b: [u32; 2]| (a[0] ^ b[0]).count_ones() + (a[1] ^ b[1]).count_ones();
         match (wrong(frame.salts, self.salts), wrong(frame.stored, expected)) {
             // Salts are no part of the checksum.
-            (1, 0) | (0, 1) => true,
-            (0, _) => self.is_one_bit_of_contents(frame.stored, expected),
-            _ => false,
+            (1, 0) | (0, 1) => Some(WrongBit::Elsewhere),
+            (0, _) => self.wrong_bit_of_contents(frame.stored, expected),
+            _ => None,
         }
     }
 
     /// The checksum is linear: a bit of a word that is wrong changes both sums by plus or minus
     /// that bit's worth times a factor of the word's place, whatever the contents are.
-    fn is_one_bit_of_contents(&self, stored: Checksum, expected: Checksum) -> bool {
+    fn wrong_bit_of_contents(&self, stored: Checksum, expected: Checksum) -> Option<WrongBit> {
         let difference = [0, 1].map(|half: usize| {
             let of = |sums: Checksum| sums.get(half).copied().unwrap_or(0);
             of(expected).wrapping_sub(of(stored))
@@ -98,14 +99,28 @@ impl Header {
             })
         };
         let (mut even, mut odd) = ([1, 1], [0, 1]);
-        for _pair in 0..self.frame_bytes() / 8 {
+        // From the last pair of words to the first, which is what the frame is of and whether it
+        // commits; the rest of its header has no part in the checksum.
+        let pairs = (self.frame_bytes() - FRAME_HEADER_BYTES) / 8;
+        for pair in 0..=pairs {
+            if is_multiple(odd) && pair == pairs {
+                return Some(WrongBit::Commit);
+            }
             if is_multiple(even) || is_multiple(odd) {
-                return true;
+                return Some(WrongBit::Elsewhere);
             }
             (even, odd) = (behind(even), behind(odd));
         }
-        false
+        None
     }
+}
+
+/// Where the only wrong bit of a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WrongBit {
+    /// Where a frame says that it commits.
+    Commit,
+    Elsewhere,
 }
 
 fn sum(before: Checksum, bytes: &[u8], word: impl Fn([u8; 4]) -> u32) -> Checksum {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use super::frame::{Checksum, FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Header};
+use super::frame::{Checksum, FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Header, WrongBit};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -24,6 +24,10 @@ pub(crate) struct Survey {
     pub(crate) unfinished: u32,
     /// What is wrong.
     pub(crate) damage: Option<Damage>,
+    /// The page of the damaged frame and the CRC-32C of what stands there, where that may also be
+    /// a commit of which a crash has kept the frame's header alone: SQLite writes the page after
+    /// it, over what an earlier use of the file has left there.
+    pub(crate) doubt: Option<(u32, u32)>,
 }
 
 /// Why what lies behind cannot be read.
@@ -130,14 +134,16 @@ impl<R: Read> Surveyor<R> {
     ///
     /// A commit is synced before the next transaction writes. So a crash can spoil frames of the
     /// last transaction alone: a commit that another frame follows, by its checksum, proves that
-    /// all before it was durable once. One wrong bit is known by its checksum wherever it is.
+    /// all before it was durable once. One wrong bit is known by its checksum, and tells of damage
+    /// where a commit lost by it: this frame is one, or one stands behind it.
     fn tail(&mut self, bad: Frame, expected: Checksum) -> io::Result<()> {
         let size = self.header.frame_bytes() as u64;
         let at = HEADER_BYTES as u64 + u64::from(self.number - 1) * size;
         let damage = Damage::Frame { frame: self.number, at, page: bad.page };
-        if self.header.is_one_bit_off(&bad, expected) {
-            self.survey.damage = Some(damage);
-        }
+        let wrong_bit = self.header.wrong_bit(&bad, expected);
+        let page = self.buffer.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        let doubt = (bad.page, crc32c::crc32c(page));
+        let mut has_commit_behind = false;
         self.survey.unfinished += u32::from(self.is_ours(&bad));
         // Whether the frame before is, or follows without a gap, a commit.
         let (mut before, mut is_behind_commit) = (bad.stored, self.is_ours(&bad) && bad.commit > 0);
@@ -145,11 +151,20 @@ impl<R: Read> Surveyor<R> {
             let follows =
                 self.is_ours(&frame) && self.header.expected(before, &self.buffer) == frame.stored;
             self.survey.unfinished += u32::from(self.is_ours(&frame));
+            has_commit_behind |= self.is_ours(&frame) && frame.commit > 0;
             if follows && is_behind_commit {
                 self.survey.damage = Some(damage);
             }
             is_behind_commit = follows && (is_behind_commit || frame.commit > 0);
             before = frame.stored;
+        }
+        if has_commit_behind {
+            self.survey.damage = self.survey.damage.or(wrong_bit.map(|_bit| damage));
+        } else if wrong_bit == Some(WrongBit::Commit) {
+            self.survey.damage = Some(damage);
+        } else if wrong_bit.is_some() && bad.commit > 0 {
+            self.survey.damage = Some(damage);
+            self.survey.doubt = Some(doubt);
         }
         Ok(())
     }
