@@ -135,7 +135,7 @@ impl<R: Read> Surveyor<R> {
     /// A commit is synced before the next transaction writes. So a crash can spoil frames of the
     /// last transaction alone: a commit that another frame follows, by its checksum, proves that
     /// all before it was durable once. One wrong bit is known by its checksum, and tells of damage
-    /// where a commit lost by it: this frame is one, or one stands behind it.
+    /// where a commit is lost by it: this frame is one, or one stands behind it.
     fn tail(&mut self, bad: Frame, expected: Checksum) -> io::Result<()> {
         let size = self.header.frame_bytes() as u64;
         let at = HEADER_BYTES as u64 + u64::from(self.number - 1) * size;
@@ -158,13 +158,14 @@ impl<R: Read> Surveyor<R> {
             is_behind_commit = follows && (is_behind_commit || frame.commit > 0);
             before = frame.stored;
         }
-        if has_commit_behind {
-            self.survey.damage = self.survey.damage.or(wrong_bit.map(|_bit| damage));
-        } else if wrong_bit == Some(WrongBit::Commit) {
+        if self.survey.damage.is_some() {
+            return Ok(());
+        }
+        let is_lost_commit = wrong_bit == Some(WrongBit::Commit) || bad.commit > 0;
+        if wrong_bit.is_some() && (has_commit_behind || is_lost_commit) {
             self.survey.damage = Some(damage);
-        } else if wrong_bit.is_some() && bad.commit > 0 {
-            self.survey.damage = Some(damage);
-            self.survey.doubt = Some(doubt);
+            let is_half_written = !has_commit_behind && wrong_bit == Some(WrongBit::Elsewhere);
+            self.survey.doubt = is_half_written.then_some(doubt);
         }
         Ok(())
     }

@@ -101,24 +101,17 @@ fn a_damaged_log_keeps_the_state_from_opening_and_stays() {
     assert!(super::files(folder.path())["state.db-wal"] == spoilt["state.db-wal"]);
 }
 
-/// Files with a further frame in the log: its header is of the page's new version, and the page
-/// what stood there before.
-fn half_written(files: &Files, commit: u32, (new, old): (&[u8], &[u8])) -> Files {
-    let mut files = files.clone();
-    let survey = survey(&wal_of(&path(&laid(&files)))).unwrap();
-    let wal = files.get_mut("state.db-wal").unwrap();
-    let header = Header::parse(&wal[..HEADER_BYTES].try_into().unwrap()).unwrap();
-    let end = HEADER_BYTES + survey.frames as usize * header.frame_bytes();
-    let last = Frame::parse(&wal[end - header.frame_bytes()..]);
+/// Appends a frame whose header is of the page's new version, over what stood there before.
+fn append(wal: &mut Vec<u8>, commit: u32, new: &[u8], before: &[u8]) {
+    let header = Header::parse(wal.first_chunk().unwrap()).unwrap();
+    let last = Frame::parse(&wal[wal.len() - header.frame_bytes()..]);
     let mut frame = [1_u32.to_be_bytes(), commit.to_be_bytes()].concat();
     frame.extend([header.salts[0], header.salts[1], 0, 0].map(u32::to_be_bytes).as_flattened());
     frame.extend(new);
     let stored = header.expected(last.stored, &frame);
     frame[16..24].copy_from_slice(stored.map(u32::to_be_bytes).as_flattened());
-    frame[FRAME_HEADER_BYTES..].copy_from_slice(old);
-    wal.truncate(end);
+    frame[FRAME_HEADER_BYTES..].copy_from_slice(before);
     wal.extend(frame);
-    files
 }
 
 #[test]
@@ -127,8 +120,10 @@ fn a_frame_whose_page_a_crash_has_not_written_yet_is_no_damage() {
     site.write(1, 9000);
     site.fold.close(&site.connection);
     site.write(2, 9000);
-    let files = site.files();
+    let mut files = site.files();
     let survey = survey(&wal_of(&path(&site.folder))).unwrap();
+    let (commit, end) = (survey.page_count, HEADER_BYTES + survey.frames as usize * FRAME_BYTES);
+    files.get_mut("state.db-wal").unwrap().truncate(end);
     let old = &files["state.db"][..4096];
     let with = |page: &[u8], byte: usize, change: u8| {
         let mut page = page.to_vec();
@@ -136,18 +131,21 @@ fn a_frame_whose_page_a_crash_has_not_written_yet_is_no_damage() {
         page
     };
     let (new, other) = (with(old, 27, 1), with(old, 200, 9));
-    // Of a change that ends further behind; of one that ends here, over what the file has; and the
-    // same over anything else, which is a flipped bit of what somebody was promised.
-    for (commit, (new, before), is_clean) in [
-        (0, (&*new, old), true),
-        (survey.page_count, (&*new, old), true),
-        (survey.page_count, (&*with(&other, 27, 1), &*other), false),
-    ] {
-        let files = half_written(&files, commit, (new, before));
-        assert_eq!(seen(&laid(&files)).is_clean(), is_clean, "{commit}");
+    let told = |frames: &[(u32, &[u8], &[u8])]| {
+        let mut files = files.clone();
+        let wal = files.get_mut("state.db-wal").unwrap();
+        frames.iter().for_each(|(commit, new, before)| append(wal, *commit, new, before));
         let rows = Site::of(&files).map(|site| site.rows()).map_err(|error| error.code);
-        assert_eq!(rows, if is_clean { Ok(site.rows()) } else { Err("state.corrupt") });
-    }
+        assert_eq!(rows.is_ok(), seen(&laid(&files)).is_clean());
+        rows
+    };
+    // Of a change that ends further behind; of one that ends here, over what the file has.
+    assert_eq!(told(&[(0, &new, old)]), Ok(site.rows()));
+    assert_eq!(told(&[(commit, &new, old)]), Ok(site.rows()));
+    // Over anything else: a flipped bit of what somebody was promised. A commit that a frame
+    // follows was written whole, whatever stands in its place.
+    assert_eq!(told(&[(commit, &with(&other, 27, 1), &other)]), Err("state.corrupt"));
+    assert_eq!(told(&[(commit, &new, old), (0, &new, &new)]), Err("state.corrupt"));
 }
 
 #[test]
