@@ -6,7 +6,7 @@ import ssl
 import subprocess
 
 import bench as harness
-from link import Link, packet, text
+from link import Link, connect
 
 CONFIG = """[req]
 distinguished_name = name
@@ -25,11 +25,11 @@ nameConstraints = @constraints
 """
 
 
-def forge(folder, name, subject, extensions, days=10):
+def forge(folder, name, subject, extensions):
     """A certificate that signs itself, and its key."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", str(days), "-subj", f"/CN={subject}", "-config", folder / "config",
+         "-nodes", "-days", "10", "-subj", f"/CN={subject}", "-config", folder / "config",
          "-extensions", extensions, "-keyout", folder / f"{name}.key",
          "-out", folder / f"{name}.crt"],
         capture_output=True, timeout=60, check=True)
@@ -43,8 +43,7 @@ def credentials(folder, authority):
         f"{kind}.{n} = {'x' * 40}-{n}.example.com" for n in range(count))
     (folder / "config").write_text(CONFIG.format(
         names=line("DNS", 900), constraints=line("permitted;DNS", 200)))
-    forge(folder, "leaf", "b-1", "plain")
-    leaf = (folder / "leaf.crt").read_text()
+    leaf = forge(folder, "leaf", "b-1", "plain")
     huge = forge(folder, "huge", "b-1", "huge")
     bound = forge(folder, "bound", authority, "authority")
     twin = forge(folder, "twin", authority, "plain")
@@ -74,8 +73,7 @@ def is_refused(address, context):
     try:
         with socket.create_connection((host, int(port)), timeout=10) as plain, \
                 context.wrap_socket(plain, server_hostname=host) as link:
-            body = text("MQTT") + b"\5\2\0\0\0" + text("b-1")
-            link.sendall(packet(0x10, body))
+            link.sendall(connect("b-1"))
             return not link.recv(1)
     except TimeoutError:
         return False

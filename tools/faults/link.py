@@ -21,9 +21,8 @@ class Link:
             plain.close()
             raise
         self.buffer = b""
-        body = text("MQTT") + bytes([5, 2]) + struct.pack(">H", keep_alive) + b"\0" + text(device)
         try:
-            self.socket.sendall(packet(0x10, body))
+            self.socket.sendall(connect(device, keep_alive))
             kind, answer = self.read(timeout)
             if kind != 0x20 or answer[1] != 0:
                 raise OSError(f"CONNACK {answer[:2].hex()}")
@@ -75,6 +74,12 @@ class Link:
 
     def close(self):
         self.socket.close()
+
+
+def connect(device, keep_alive=300):
+    """CONNECT of MQTT 5 that begins anew."""
+    body = text("MQTT") + bytes([5, 2]) + struct.pack(">H", keep_alive) + b"\0" + text(device)
+    return packet(0x10, body)
 
 
 def text(value):

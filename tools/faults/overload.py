@@ -191,17 +191,32 @@ def slow_disk(bench):
     run(bench, server, ledger, FLOODS * 4, LARGE)
 
 
+def ask_quietly(bench, server, ledger):
+    """Notes how long health and commands take where nothing else is to be done."""
+    asks = Asks(server, ledger.keys, "bell")
+    time.sleep(2)
+    bench.notes["quiet"] = asks.end()
+    bench.found({"unexpected": len(asks.bad)}, f"{asks.bad[:3]}")
+    # Answers have come: so all that was sent before them is in the log.
+    server.settle(CALM_S_MAX)
+
+
+def end_loud(bench, server, asks):
+    """Notes how long they took under load, and when all that came with it is shown."""
+    bench.notes["overload"] = asks.end()
+    bench.found({"unexpected": len(asks.bad)}, f"{asks.bad[:3]}")
+    began = time.time()
+    server.settle(CALM_S_MAX)
+    bench.notes["calm_after_ms"] = round((time.time() - began) * 1000)
+
+
 def run(bench, server, ledger, kinds, pad):
     names = [f"flood-{number}" for number in range(len(kinds))]
     for name in [*names, "phone", "bell"]:
         server.axle("device", "add", name, "--out", str(ledger.keys))
     seconds = SECONDS[bench.rounds <= 1]
     ledger.drive(server, threading.Event(), 1)
-    asks = Asks(server, ledger.keys, "bell")
-    time.sleep(2)
-    quiet, quiet_bad = asks.end(), list(asks.bad)
-    # Answers have come: so all that was sent before them is in the log.
-    server.settle(CALM_S_MAX)
+    ask_quietly(bench, server, ledger)
     before, known = law(server), ledger.figures()
     asks = Asks(server, ledger.keys, "bell")
     counts, answers = multiprocessing.Queue(), collections.Counter()
@@ -224,10 +239,7 @@ def run(bench, server, ledger, kinds, pad):
     stop.set()
     for worker in (*floods, *others):
         worker.join(120)
-    loud = asks.end()
-    began = time.time()
-    server.settle(CALM_S_MAX)
-    bench.notes["calm_after_ms"] = round((time.time() - began) * 1000)
+    end_loud(bench, server, asks)
     # What came to the door, counted from outside. An upload that is shed counts once; what was
     # unknown before was sent again.
     gone = sum(count for status, count in answers.items()
@@ -238,10 +250,9 @@ def run(bench, server, ledger, kinds, pad):
     until = time.time() + 10
     while (change := since(before, law(server)))["received"] != expected and time.time() < until:
         time.sleep(0.1)
-    bench.notes.update(quiet=quiet, overload=loud, counts=dict(sums), answers=dict(answers),
-                       door=change, messages_per_s=round((sums["qos1 acked"] + sums["qos0 sent"]
-                                                         - change["shed"]) / seconds))
-    bench.found({"unexpected": len(asks.bad) + len(quiet_bad)}, f"{asks.bad[:3]} {quiet_bad[:3]}")
+    bench.notes.update(counts=dict(sums), answers=dict(answers), door=change,
+                       messages_per_s=round((sums["qos1 acked"] + sums["qos0 sent"]
+                                             - change["shed"]) / seconds))
     if change["received"] != expected:
         bench.found({"law": 1}, f"{change['received']} received, {expected} sent")
     bench.check(server, ledger)
@@ -252,10 +263,7 @@ def ten_times(bench):
     """Ten times of what a fleet of two million sends, on time, whether it is answered or not."""
     server, ledger = bench.fleet(devices=1, apps=0)
     server.axle("device", "add", "bell", "--out", str(ledger.keys))
-    asks = Asks(server, ledger.keys, "bell")
-    time.sleep(2)
-    quiet, bad = asks.end(), asks.bad
-    server.settle(CALM_S_MAX)
+    ask_quietly(bench, server, ledger)
     before = law(server)
     asks = Asks(server, ledger.keys, "bell")
     seconds = SECONDS[bench.rounds <= 1]
@@ -264,14 +272,10 @@ def ten_times(bench):
          "--rate", str(10 * RATED_PER_S), "--duration", f"{seconds}s",
          "--data-dir", str(server.data)],
         capture_output=True, text=True, timeout=seconds + 2 * CALM_S_MAX, check=False)
-    loud = asks.end()
-    began = time.time()
-    server.settle(CALM_S_MAX)
-    bench.notes["calm_after_ms"] = round((time.time() - began) * 1000)
-    bench.found({"unexpected": len(asks.bad) + len(bad)}, f"{asks.bad[:3]} {bad[:3]}")
+    end_loud(bench, server, asks)
     bench.found({"unexpected": load.returncode != 0}, load.stderr[-500:])
     said, change = json.loads(load.stdout), since(before, law(server))
-    bench.notes.update(quiet=quiet, overload=loud, load=said, door=change)
+    bench.notes.update(load=said, door=change)
     expected = said["acked"] * said["values_per_message"]
     if said["unacked"] == 0 and change["received"] != expected:
         bench.found({"law": 1}, f"{change['received']} received, {expected} acknowledged")

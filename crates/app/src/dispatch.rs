@@ -121,15 +121,17 @@ impl Dispatch {
         let (id, device) = (command.id.clone(), command.device.clone());
         // Bounded by the open commands of a device; ends with the PUBACK or the connection.
         tokio::spawn(async move {
-            let (status, word) = match receipt.delivered.await {
-                Ok(word) => (CommandStatus::Delivered, word),
-                Err(_lost) => {
-                    let evidence = "the connection ended before the PUBACK".to_owned();
-                    let word = Acknowledgement { time: dispatch.clock.now(), evidence };
-                    (CommandStatus::Waiting, word)
+            let step = match receipt.delivered.await {
+                Ok(Acknowledgement { time, evidence }) => {
+                    Transition { status: CommandStatus::Delivered, time, evidence }
                 }
+                Err(_lost) => Transition {
+                    status: CommandStatus::Waiting,
+                    time: dispatch.clock.now(),
+                    evidence: "the connection ended before the PUBACK".to_owned(),
+                },
             };
-            let step = Transition { status, time: word.time, evidence: word.evidence };
+            let status = step.status;
             if let Err(error) = dispatch.commands.advance(&id, step).await {
                 warn!(command.id = %id, error = %error.chain(), "step not recorded");
             }

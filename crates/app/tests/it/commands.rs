@@ -22,9 +22,13 @@ fn steps(command: &Command) -> Vec<&'static str> {
 }
 
 async fn until(world: &World, command: &Command, status: CommandStatus) -> Command {
+    until_so(world, command, |seen| seen.status() == status).await
+}
+
+async fn until_so(world: &World, command: &Command, is_so: impl Fn(&Command) -> bool) -> Command {
     loop {
         let seen = world.app.commands.get(&command.id).await.unwrap();
-        if seen.status() == status {
+        if is_so(&seen) {
             return seen;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -106,13 +110,7 @@ async fn a_puback_that_the_answer_overtook_is_told_before_it() {
     world.publish("b-1", &reply, r#"{"status":"succeeded"}"#);
     world.settle().await;
     acknowledge(&world);
-    let done = loop {
-        let seen = world.app.commands.get(&command.id).await.unwrap();
-        if seen.history.iter().any(|step| step.status == CommandStatus::Delivered) {
-            break seen;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    };
+    let done = until_so(&world, &command, |seen| steps(seen).contains(&"delivered")).await;
     assert_eq!(steps(&done), ["accepted", "waiting", "sent", "delivered", "succeeded"]);
     assert_eq!(done.status(), CommandStatus::Succeeded);
 }
